@@ -23,7 +23,7 @@ class UnsuitableModelError(ValueError):
 
 @dataclass(frozen=True)
 class CatalogueModel:
-    """One open model that stories can be taught to."""
+    """One open model that can be fine-tuned on stories."""
 
     name: str
     """What a person writes as `base_model`; the Hugging Face id if the model is not in the catalogue."""

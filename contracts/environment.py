@@ -77,7 +77,7 @@ def _to_text(value: Any) -> str:
 
 
 class BaseModelChoice(BaseModel):
-    """The open model that stories are taught to."""
+    """The open model that is fine-tuned on the stories."""
 
     model_config = ConfigDict(frozen=True)
 

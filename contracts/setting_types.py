@@ -1,7 +1,7 @@
 """One setting: its default, its check, its unit, what it means and what helps against a wrong value.
 
-All of it is one field of `contracts/settings.py`. From it come the errors about wrong values, the defaults of
-`cdk.json` and the tables of `docs/settings.md`.
+All of it is one field of `contracts/settings_sections.py`. From it come the errors about wrong values, the
+defaults of `cdk.json` and the tables of `docs/settings.md`.
 """
 
 from dataclasses import dataclass

@@ -31,9 +31,9 @@ def preparation_states(tasks: FunctionTasks) -> dict[str, State]:
     return {
         # Before anybody is asked, and before a machine is paid for.
         "Preflight": tasks.call(
-            "preflight", {**RUN, "estimate.$": "$.assembled.estimate"}, "$.preflight", "MayHaveAll"
+            "preflight", {**RUN, "estimate.$": "$.assembled.estimate"}, "$.preflight", "QuotasSuffice"
         ),
-        "MayHaveAll": choice(
+        "QuotasSuffice": choice(
             {"Variable": "$.preflight.enough", "BooleanEquals": True}, "TrainAtOnce", "QuotasTooLow"
         ),
         "QuotasTooLow": ending(statuses.STOPPED_EARLY, {"message.$": "$.preflight.message"}),

@@ -319,7 +319,7 @@ class StoryloomServer:
         body = await request.body()
         self.starts_again += bool(body and json.loads(body)["again"])
         going = self.runs[0]["run_id"]
-        message = f"Run {going} is going; one more run follows it."
+        message = f"Run {going} is in progress; one more run follows it."
         return JSONResponse({"started": False, "run_id": going, "message": message}, status_code=202)
 
     async def _resume(self, request: Request) -> Response:

@@ -64,11 +64,11 @@ def test_a_refused_decision_shows_the_reason_and_the_cure(
     storyloom.models = samples.models()
     storyloom.decision_refusal = {
         "type": "run_in_progress",
-        "message": "A run is going on.",
+        "message": "A run is in progress.",
         "cure": "Wait for it.",
     }
     versions = VersionsPage(signed_in).open()
     versions.choose("v3", "Activate")
-    expect(signed_in.get_by_role("alert")).to_contain_text("A run is going on.")
+    expect(signed_in.get_by_role("alert")).to_contain_text("A run is in progress.")
     expect(signed_in.get_by_role("alert")).to_contain_text("Wait for it.")
     expect(versions.card("v3").get_by_role("button").first).to_be_enabled()

@@ -15,7 +15,7 @@ _CDKS_OWN = "CustomCDKBucketDeployment"
 
 SCALED = "sagemaker:variant:DesiredInstanceCount"
 
-# Actions that AWS lets nobody limit to a resource, and the condition that limits them where there is one.
+# Actions that AWS lets nobody limit to a resource, and the condition that limits them if there is one.
 _WITHOUT_RESOURCE = {
     "cloudwatch:PutMetricData": "cloudwatch:namespace",
     "ecr:GetAuthorizationToken": None,

@@ -323,7 +323,7 @@ def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
 def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
     ask = states["TrainAtOnce"]
     assert states["EnoughText"]["Choices"][0]["Next"] == "Preflight"
-    assert states["MayHaveAll"]["Choices"][0]["Next"] == "TrainAtOnce"
+    assert states["QuotasSuffice"]["Choices"][0]["Next"] == "TrainAtOnce"
     assert ask["Choices"] == [
         {"Variable": "$.assembled.ask_before_training", "BooleanEquals": False, "Next": "StageBaseModel"}
     ]

@@ -40,7 +40,7 @@ def test_the_version_goes_live_by_replacement(
     wait_for(lambda: "takes over when nobody has used" in (deployed.api.run(run_id)["message"] or "") or None)
     deployed.answers_as(live_version)
 
-    _let_be_quiet(deployed)
+    _age_last_use(deployed)
     run = deployed.finished_run(run_id)
     assert run["status"] == "succeeded", run
     deployed.answers_as(another_version)
@@ -52,7 +52,7 @@ def test_the_version_goes_live_by_replacement(
     assert bundles == {f"hosting/{version}/" for version in (live_version, another_version)}
 
 
-def _let_be_quiet(deployed: Deployed) -> None:
+def _age_last_use(deployed: Deployed) -> None:
     """Make the last question old enough for nobody to be in mid-answer."""
     earlier = clock.text(clock.now() - timedelta(minutes=6))
     deployed.table().update_item(

@@ -24,7 +24,7 @@ NOT_VISITED = {
     "Superseded": "only where stories came before the answer",
     "NoAnswer": "only where nobody answered in time",
     "Activate": "only where somebody chose an earlier version",
-    "AtHand": "only where somebody chose an earlier version",
+    "IsPreloaded": "only where somebody chose an earlier version",
     "Tune": "only where tune is on",
     "ChooseBest": "only after a search",
     "PendingApproval": "only where approval is manual",

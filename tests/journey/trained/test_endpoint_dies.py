@@ -77,7 +77,7 @@ def test_killed_during_a_deployment(
     deployed.answers_as(first_run["version"])
 
 
-def _let_pass(deployed: Deployed, seconds: float) -> None:
+def _age_failure(deployed: Deployed, seconds: float) -> None:
     """Make the endpoint's failure so many seconds older, of the minute for which it is not tried again."""
     table, key = deployed.table(), {"pk": "HOSTING", "sk": "STATE"}
     failed = clock.instant(str(table.get_item(Key=key)["Item"]["since"]))
@@ -99,6 +99,6 @@ def test_killed_while_waking(deployed: Deployed, first_run: dict[str, Any]) -> N
     assert error["type"] == "model_failing"
     assert "did not pass the ping health check" in error["message"]
     assert "Send the same message again in about" in error["cure"]
-    _let_pass(deployed, seconds=50)
+    _age_failure(deployed, seconds=50)
     # The next try is not yet allowed: OpenAI's client waits for it, as the answer says.
     deployed.answers_as(first_run["version"])

@@ -29,6 +29,6 @@ def test_what_is_loaded_answers_at_once(
     deployed.answers_as(first_run["version"])
     assert time.monotonic() - started < SECONDS
     assert {"Deploy", "SmokeTest"}.isdisjoint(state["name"] for state in back["states"])
-    assert back["message"].startswith(f"{first_run['version']} answers")
+    assert back["message"].startswith(f"{first_run['version']} is live")
     assert deployed.engines() == [engine], "nothing was started for it"
     assert deployed.api.status()["live"]["version"] == first_run["version"]

@@ -35,7 +35,13 @@ from start_run.handler import handler as start_run
 from tests.local.sagemaker.conftest import BUCKET, JOB_PERMISSIONS, Aws, training_request
 from tests.local.sagemaker.month_bill import ENDED
 from tests.local.sagemaker.month_clock import Crashed, Interrupted, Interruptions, MonthClock, Trouble
-from tests.unit.functions.conftest import Context, House, asked_by, environment_of, forget_clients
+from tests.unit.functions.conftest import (
+    Context,
+    DeployedResources,
+    caller_headers,
+    environment_of,
+    forget_clients,
+)
 
 LIMIT_USD = 5.0
 USD_PER_HOUR = {"ml.g6.xlarge": 1.5, "ml.g5.xlarge": 1.8}
@@ -134,7 +140,7 @@ class MonthOfTheApp:
 
     def see(self, path: str) -> dict[str, Any]:
         """Get from the API as the owner."""
-        answer = self.browser.get(f"/api/{path}", headers=asked_by())
+        answer = self.browser.get(f"/api/{path}", headers=caller_headers())
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
@@ -171,7 +177,7 @@ class MonthOfTheApp:
             definition=json.dumps(waiting),
             roleArn=self.account.role("states.amazonaws.com", {"logs:*": "*"}),
         )["stateMachineArn"]
-        house = House(tag, "stories", BUCKET, "topic", machine, tag)
+        resources = DeployedResources(tag, "stories", BUCKET, "topic", machine, tag)
         changes = {
             "NAME": tag,
             "MONTHLY_LIMIT_USD": str(LIMIT_USD),
@@ -186,7 +192,7 @@ class MonthOfTheApp:
             "TRANSFORM_ROLE_ARN": role,
         }
         told = {environment.variable(name): value for name, value in changes.items()}
-        for name, value in (environment_of(house) | told).items():
+        for name, value in (environment_of(resources) | told).items():
             patch.setenv(name, value)
         for name, value in self.account.cloud.environment().items():
             if name.startswith("AWS_"):

@@ -35,7 +35,7 @@ from tests.local.sagemaker import month_bill
 from tests.local.sagemaker.conftest import BUCKET, Aws, until
 from tests.local.sagemaker.month_app import LIMIT_USD, USD_PER_HOUR, MonthOfTheApp, MonthRun
 from tests.local.sagemaker.month_clock import MonthClock, Trouble
-from tests.unit.functions.conftest import Context, asked_by, forget_clients
+from tests.unit.functions.conftest import Context, caller_headers, forget_clients
 
 pytestmark = pytest.mark.cloud
 
@@ -50,9 +50,9 @@ EVERYTHING = {"train", "search", "evaluate", "start", "chat", "wake", "sleep", "
 OVER_SECONDS = 120
 """What SageMaker may bill of a job beyond its limit."""
 _CALLERS = (
-    asked_by("anna"),
-    asked_by("ben"),
-    asked_by("key:0123456789abcdef", made_by="carla", username="program"),
+    caller_headers("anna"),
+    caller_headers("ben"),
+    caller_headers("key:0123456789abcdef", made_by="carla", username="program"),
 )
 
 

@@ -12,7 +12,7 @@ from shared.batch_inference import batch_records
 from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import run_records
-from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House
+from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, DeployedResources
 from tests.unit.functions.people import EMAIL
 from tests.unit.functions.sagemaker_stand_in import Body, StandIn
 
@@ -31,14 +31,14 @@ _OTHERS: dict[str, VersionStatus] = {
 
 
 class World:
-    """A house in use, whose time goes by with the requests."""
+    """Deployed resources in use; time goes by with each request."""
 
-    def __init__(self, house: House, sagemaker: StandIn) -> None:
-        """Furnish a house in which v1 is awake."""
+    def __init__(self, resources: DeployedResources, sagemaker: StandIn) -> None:
+        """Make the deployed resources, with v1 awake."""
         self._sagemaker, self._requests = sagemaker, 0
         sagemaker.meet = self._meet
         for key in ("The Hill.txt", "tales/ö.txt", "tales/well.txt"):
-            clients.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
+            clients.s3().put_object(Bucket=resources.stories, Key=key, Body=b"Once")
         sagemaker.packages.append({})  # v1's
         for version, status in _OTHERS.items():
             _save(version, status)

@@ -48,7 +48,7 @@ Letters = Callable[[], list[dict[str, str]]]
 
 
 @dataclass(frozen=True)
-class House:
+class DeployedResources:
     """What one test deployed to."""
 
     table: str
@@ -124,7 +124,9 @@ def sagemaker(stage: Stage) -> StandIn:
 
 
 @pytest.fixture
-def house(cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch) -> House:
+def resources(
+    cloud_url: str, stage: Stage, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> DeployedResources:
     """Make what the Storage and Pipeline stacks would, named for this test alone, and the environment."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "STORYLOOM_"))]:
         monkeypatch.delenv(name)
@@ -154,7 +156,7 @@ def forget_clients() -> None:
             make.cache_clear()
 
 
-def _make(tag: str) -> House:
+def _make(tag: str) -> DeployedResources:
     clients.dynamodb().create_table(
         TableName=tag,
         KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
@@ -175,7 +177,9 @@ def _make(tag: str) -> House:
     )
     clients.scheduler().create_schedule_group(Name=tag)
     clients.ssm().put_parameter(Name=page_parameter(tag), Value="https://page.example/", Type="String")
-    return House(tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag)
+    return DeployedResources(
+        tag, f"{tag}-stories", f"{tag}-artifacts", topic, machine["stateMachineArn"], tag
+    )
 
 
 def page_parameter(tag: str) -> str:
@@ -183,7 +187,7 @@ def page_parameter(tag: str) -> str:
     return AppNames(tag).page_url_parameter
 
 
-def environment_of(made: House) -> dict[str, str]:
+def environment_of(made: DeployedResources) -> dict[str, str]:
     """Return the variables that the stacks tell the functions."""
     account = f"arn:aws:iam::{ACCOUNT}"
     image = "763104351884.dkr.ecr.us-east-1.amazonaws.com/vllm:1"
@@ -249,12 +253,12 @@ def environment_of(made: House) -> dict[str, str]:
 
 
 @pytest.fixture
-def letters(house: House) -> Letters:
+def letters(resources: DeployedResources) -> Letters:
     """A queue that is subscribed to the topic; calling it returns the letters so far."""
     sqs = boto3.client("sqs")
-    queue = sqs.create_queue(QueueName=house.table)["QueueUrl"]
+    queue = sqs.create_queue(QueueName=resources.table)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    clients.sns().subscribe(TopicArn=house.topic_arn, Protocol="sqs", Endpoint=arn)
+    clients.sns().subscribe(TopicArn=resources.topic_arn, Protocol="sqs", Endpoint=arn)
 
     def read() -> list[dict[str, str]]:
         found = sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", [])
@@ -263,7 +267,9 @@ def letters(house: House) -> Letters:
     return read
 
 
-def asked_by(sub: str = "u1", scopes: str = "chat read write keys people", **more: str) -> dict[str, str]:
+def caller_headers(
+    sub: str = "u1", scopes: str = "chat read write keys people", **more: str
+) -> dict[str, str]:
     """The header that the Web Adapter gives the API: who asks, as the authorizer found out."""
     who = {"sub": sub, "scopes": scopes, **more}
     return {"x-amzn-request-context": json.dumps({"authorizer": who})}
@@ -303,9 +309,9 @@ class Context(LambdaContext):
 
 
 @pytest.fixture
-def settings(house: House) -> House:
+def settings(resources: DeployedResources) -> DeployedResources:
     """The variables of assemble, which every test has."""
-    return house
+    return resources
 
 
 @pytest.fixture
@@ -315,13 +321,13 @@ def context() -> LambdaContext:
 
 
 @pytest.fixture
-def live_v1(house: House) -> str:
+def live_v1(resources: DeployedResources) -> str:
     """Make `v1` live, with its bundle; returns its bundle's URI."""
     model = ModelVersion(
         version="v1",
         run_id="20260901-100000-aaaa",
         status="approved",
-        adapter_uri=f"s3://{house.artifacts}/runs/20260901-100000-aaaa/training/job/output/model/",
+        adapter_uri=f"s3://{resources.artifacts}/runs/20260901-100000-aaaa/training/job/output/model/",
         adapter_sha256="a" * 64,
         base_model=str(BASE_MODEL["id"]),
         base_revision="r1",
@@ -330,7 +336,7 @@ def live_v1(house: House) -> str:
         created_at=clock.stamp(),
     )
     versions.save(model)
-    return versions.make_live(model, f"s3://{house.artifacts}/hosting/v1/").bundle_uri
+    return versions.make_live(model, f"s3://{resources.artifacts}/hosting/v1/").bundle_uri
 
 
 @pytest.fixture
@@ -340,7 +346,7 @@ def lambdas_at_once(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.fixture
-def awake_v1(house: House, live_v1: str, sagemaker: StandIn) -> StandIn:
+def awake_v1(resources: DeployedResources, live_v1: str, sagemaker: StandIn) -> StandIn:
     """v1 live and in service; what it answers is for the test to say."""
     config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     endpoint.converge(config)

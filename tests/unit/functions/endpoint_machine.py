@@ -112,10 +112,10 @@ class EndpointMachine:
         return _NoJobs(f"{kind}JobSummaries")
 
     def create_model(self, **_: Any) -> None:
-        """Every model is there already."""
+        """Every model already exists."""
 
     def create_endpoint_config(self, **_: Any) -> None:
-        """Every configuration is there already."""
+        """Every configuration already exists."""
 
     # boto3 names its arguments so
     def create_endpoint(self, *, EndpointConfigName: str, **_: Any) -> None:  # noqa: N803
@@ -185,7 +185,7 @@ class EndpointMachine:
         return {"AlarmHistoryItems": []}
 
     def load_asks_for(self, instances: int) -> None:
-        """Scale, where there is a policy to scale by."""
+        """Scale if there is a policy to scale by."""
         if self.status == "InService" and self.scalable is not None and self.policy is not None:
             low, high = self.scalable["MinCapacity"], self.scalable["MaxCapacity"]
             self._have(min(high, max(low, instances)))

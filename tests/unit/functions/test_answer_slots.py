@@ -17,7 +17,7 @@ from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock, table
 from shared.answers import usage
 from shared.aws import clients
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 
 NEW_ACCOUNT = 10
 """What AWS gives a new account; Lambda's own default is 1,000."""
@@ -34,7 +34,7 @@ class _Lambdas:
 
 
 @pytest.fixture
-def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]:
+def account(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Lambdas]:
     """A new account."""
     lambdas = _Lambdas(NEW_ACCOUNT)
     monkeypatch.setattr(clients, "lambdas", lambda: lambdas)
@@ -92,10 +92,12 @@ def test_the_slot_of_a_function_that_died_expires(account: _Lambdas, monkeypatch
     assert len(active) == 1, "what is stale is forgotten, or the item would grow for ever"
 
 
-def test_streams_that_wait_for_the_model_take_slots(account: _Lambdas, house: House, live_v1: str) -> None:
+def test_streams_that_wait_for_the_model_take_slots(
+    account: _Lambdas, resources: DeployedResources, live_v1: str
+) -> None:
     for number in range(6):
         limits.acquire_answer_slot(f"u{number}")
-    with TestClient(app, headers=asked_by("late")) as client:
+    with TestClient(app, headers=caller_headers("late")) as client:
         body = {"messages": [{"role": "user", "content": "x"}], "stream": True}
         answer = client.post("/api/v1/chat/completions", json=body, headers={"Prefer": "wait=60"})
     assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_answers")

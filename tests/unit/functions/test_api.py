@@ -19,15 +19,15 @@ from contracts import environment, s3_keys
 from shared.aws import clients
 from shared.hosting import hosting_state
 from shared.runs import run_records
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-CONTEXT = asked_by()
+CONTEXT = caller_headers()
 RUN = "20260904-090000-ffff"
 
 
 @pytest.fixture
-def api(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def api(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
     """The app, called as the Web Adapter calls it; no endpoint manager is deployed."""
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", lambda action: None)
     with TestClient(app, headers=CONTEXT) as client:
@@ -124,9 +124,9 @@ def test_a_model_is_put_to_sleep_by_hand(
     assert asked == ["sleep"]
 
 
-def _execute(house: House, definition: dict[str, Any]) -> str:
+def _execute(resources: DeployedResources, definition: dict[str, Any]) -> str:
     machine = clients.stepfunctions().create_state_machine(
-        name=f"{house.table}-walk",
+        name=f"{resources.table}-walk",
         definition=json.dumps(definition),
         roleArn="arn:aws:iam::123456789012:role/machine",
     )
@@ -155,7 +155,7 @@ def _log(job: str, *lines: str) -> None:
     )
 
 
-def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House) -> None:
+def test_a_run_shows_its_states_report_and_losses(api: TestClient, resources: DeployedResources) -> None:
     loop = [{"Variable": "$.again", "BooleanEquals": True, "Next": "Once"}]
     definition: dict[str, Any] = {
         "StartAt": "Begin",
@@ -167,12 +167,14 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
             "Broken": {"Type": "Fail", "Error": "Oh", "Cause": "No."},
         },
     }
-    arn = _execute(house, definition)
-    run_records.enter(RUN, "Train", execution_arn=arn, training_job=f"{house.table}-train")
+    arn = _execute(resources, definition)
+    run_records.enter(RUN, "Train", execution_arn=arn, training_job=f"{resources.table}-train")
     report = {"run_id": RUN, "stories": 24}
-    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=json.dumps(report).encode())
+    clients.s3().put_object(
+        Bucket=resources.artifacts, Key=s3_keys.report(RUN), Body=json.dumps(report).encode()
+    )
     _log(
-        f"{house.table}-train",
+        f"{resources.table}-train",
         "loading the model",
         "metric train_loss=3.25 step=10",
         "progress step=10 of=120 seconds=33",
@@ -189,7 +191,7 @@ def test_a_run_shows_its_states_report_and_losses(api: TestClient, house: House)
     assert run["report"] == report
     page = b"<!doctype html><title>The report</title>"
     clients.s3().put_object(
-        Bucket=house.artifacts, Key=s3_keys.report_page(RUN), Body=page, ContentType="text/html"
+        Bucket=resources.artifacts, Key=s3_keys.report_page(RUN), Body=page, ContentType="text/html"
     )
     opened = httpx.get(run["report_url"], trust_env=False)
     assert (opened.status_code, opened.content) == (200, page)
@@ -221,8 +223,10 @@ def _told_of_trial(name: str, status: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sagemaker: StandIn) -> None:
-    arn = _execute(house, {"StartAt": "Tune", "States": {"Tune": {"Type": "Pass", "End": True}}})
+def test_a_run_shows_the_trials_of_its_search(
+    api: TestClient, resources: DeployedResources, sagemaker: StandIn
+) -> None:
+    arn = _execute(resources, {"StartAt": "Tune", "States": {"Tune": {"Type": "Pass", "End": True}}})
     run_records.enter(RUN, "Assemble", execution_arn=arn)
     assert api.get(f"/api/runs/{RUN}").json()["search"] is None, "SageMaker does not know of it yet"
     done = {"TrainingStartTime": 1_790_000_100, "TrainingEndTime": 1_790_000_400.5}
@@ -247,11 +251,11 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
             _told_of_trial("one", "Completed", **done, FinalHyperParameterTuningJobObjectiveMetric=loss),
             _told_of_trial("two", "Stopped", **done),
             _told_of_trial("three", "Failed"),
-            _told_of_trial(f"{house.table}-four", "InProgress"),
+            _told_of_trial(f"{resources.table}-four", "InProgress"),
         ],
     }
     _log(
-        f"{house.table}-four",
+        f"{resources.table}-four",
         "metric validation_loss=3.5 step=0",
         "metric validation_loss=3.25 step=10",
         "metric train_loss=3 step=11",
@@ -270,34 +274,34 @@ def test_a_run_shows_the_trials_of_its_search(api: TestClient, house: House, sag
     assert (last["progress"]["step"], last["progress"]["of"]) == (11, 40)
 
 
-def test_the_evaluation_is_read_as_a_page(api: TestClient, house: House) -> None:
+def test_the_evaluation_is_read_as_a_page(api: TestClient, resources: DeployedResources) -> None:
     run_records.create_run(RUN, "", "test")
     page, key = b"<!doctype html><title>How the new model did</title>", s3_keys.evaluation_page(RUN)
-    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=page)
+    clients.s3().put_object(Bucket=resources.artifacts, Key=key, Body=page)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None, "before the gate has read it"
     run_records.enter(RUN, "Gate", base_perplexity=27.4, tuned_perplexity=18.2)
     opened = httpx.get(api.get(f"/api/runs/{RUN}").json()["evaluation_url"], trust_env=False)
     assert (opened.status_code, opened.content) == (200, page)
     assert opened.headers["content-type"] == "text/html", "though the job gave it no type"
-    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
+    clients.s3().delete_object(Bucket=resources.artifacts, Key=key)
     assert api.get(f"/api/runs/{RUN}").json()["evaluation_url"] is None
 
 
 def test_on_one_machine_the_report_is_reached_through_the_front_door(
-    api: TestClient, house: House, monkeypatch: pytest.MonkeyPatch
+    api: TestClient, resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_records.create_run(RUN, "", "test")
     assert api.get(f"/api/runs/{RUN}").json()["report_url"] is None
-    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.report(RUN), Body=b"{}")
+    clients.s3().put_object(Bucket=resources.artifacts, Key=s3_keys.report(RUN), Body=b"{}")
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400")
     link = api.get(f"/api/runs/{RUN}").json()["report_url"]
-    assert link.startswith(f"http://localhost:8400/aws/s3/{house.artifacts}/runs/{RUN}/report.html?")
+    assert link.startswith(f"http://localhost:8400/aws/s3/{resources.artifacts}/runs/{RUN}/report.html?")
     assert "X-Amz-Signature=" in link
 
 
-def test_a_running_state_is_the_runs_step(api: TestClient, house: House) -> None:
+def test_a_running_state_is_the_runs_step(api: TestClient, resources: DeployedResources) -> None:
     definition = {"StartAt": "Long", "States": {"Long": {"Type": "Wait", "Seconds": 600, "End": True}}}
-    arn = _execute(house, definition)
+    arn = _execute(resources, definition)
     run_records.enter(RUN, "StageBaseModel", execution_arn=arn)
     for _ in range(50):
         run = api.get("/api/status").json()["run"]
@@ -322,12 +326,12 @@ def test_runs_are_listed_newest_first(api: TestClient) -> None:
 
 
 def test_a_story_is_uploaded_with_the_form_and_listed(
-    api: TestClient, house: House, cloud_url: str, monkeypatch: pytest.MonkeyPatch
+    api: TestClient, resources: DeployedResources, cloud_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     form = api.post("/api/stories", json={"name": "tales/The Hill.txt", "size": 11}).json()
     assert form["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     assert form["key"] == "tales/The Hill.txt"
-    assert form["url"].rstrip("/") == f"{cloud_url}/{house.stories}", (
+    assert form["url"].rstrip("/") == f"{cloud_url}/{resources.stories}", (
         "an address has no room for a bucket's name"
     )
     uploaded = httpx.post(form["url"], data=form["fields"], files={"file": b"Once upon a"}, trust_env=False)
@@ -336,43 +340,47 @@ def test_a_story_is_uploaded_with_the_form_and_listed(
     assert (story["key"], story["size"]) == ("tales/The Hill.txt", 11)
     monkeypatch.setenv("STORYLOOM_BROWSER_ENDPOINT", "http://localhost:8400/")
     local = api.post("/api/stories", json={"name": "a.txt", "size": 1}).json()
-    assert local["url"] == f"http://localhost:8400/aws/s3/{house.stories}"
+    assert local["url"] == f"http://localhost:8400/aws/s3/{resources.stories}"
 
 
-def _versions(house: House, key: str) -> list[str]:
-    listed = clients.s3().list_object_versions(Bucket=house.stories, Prefix=key)
+def _versions(resources: DeployedResources, key: str) -> list[str]:
+    listed = clients.s3().list_object_versions(Bucket=resources.stories, Prefix=key)
     return [version["VersionId"] for version in listed.get("Versions", [])]
 
 
 @pytest.mark.parametrize("key", ["a.txt", "tales/The Hill, it's 100%? #1.txt", "böse/ü+1&.txt"])
-def test_a_deleted_story_is_gone_and_can_be_got_back(api: TestClient, house: House, key: str) -> None:
+def test_a_deleted_story_is_gone_and_can_be_got_back(
+    api: TestClient, resources: DeployedResources, key: str
+) -> None:
     for name in (key, f"{key}.bak"):
-        clients.s3().put_object(Bucket=house.stories, Key=name, Body=b"Once")
-    before = _versions(house, key)
+        clients.s3().put_object(Bucket=resources.stories, Key=name, Body=b"Once")
+    before = _versions(resources, key)
     answer = api.delete(f"/api/stories/{quote(key)}")
     assert answer.status_code == 200, answer.text
     assert answer.json()["key"] == key
     assert [story["key"] for story in api.get("/api/stories").json()["stories"]] == [f"{key}.bak"]
-    assert _versions(house, key) == before, "nothing that was dropped is lost"
+    assert _versions(resources, key) == before, "nothing that was dropped is lost"
     # what the message says, done
     command = shlex.split(answer.json()["message"].partition("remove the marker: ")[2])
     assert command[:3] == ["aws", "s3api", "delete-object"]
     said = dict(zip(command[3::2], command[4::2], strict=True))
     clients.s3().delete_object(Bucket=said["--bucket"], Key=said["--key"], VersionId=said["--version-id"])
-    assert clients.s3().get_object(Bucket=house.stories, Key=key)["Body"].read() == b"Once"
+    assert clients.s3().get_object(Bucket=resources.stories, Key=key)["Body"].read() == b"Once"
 
 
 @pytest.mark.parametrize("key", ["none.txt", "tale", "", "tales/"])
-def test_a_story_that_is_not_there_cannot_be_deleted(api: TestClient, house: House, key: str) -> None:
-    clients.s3().put_object(Bucket=house.stories, Key="tales/a.txt", Body=b"Once")
+def test_a_story_that_is_not_there_cannot_be_deleted(
+    api: TestClient, resources: DeployedResources, key: str
+) -> None:
+    clients.s3().put_object(Bucket=resources.stories, Key="tales/a.txt", Body=b"Once")
     answer = api.delete(f"/api/stories/{key}")
     assert answer.status_code == 404
     assert answer.json()["error"]["cure"] == "GET /api/stories lists the stories."
-    assert "DeleteMarkers" not in clients.s3().list_object_versions(Bucket=house.stories)
+    assert "DeleteMarkers" not in clients.s3().list_object_versions(Bucket=resources.stories)
 
 
-def test_a_story_deleted_twice_is_not_found(api: TestClient, house: House) -> None:
-    clients.s3().put_object(Bucket=house.stories, Key="a.txt", Body=b"Once")
+def test_a_story_deleted_twice_is_not_found(api: TestClient, resources: DeployedResources) -> None:
+    clients.s3().put_object(Bucket=resources.stories, Key="a.txt", Body=b"Once")
     assert [api.delete("/api/stories/a.txt").status_code for _ in range(2)] == [200, 404]
 
 
@@ -388,7 +396,9 @@ def test_a_name_that_leads_elsewhere_is_refused(api: TestClient, name: str) -> N
     assert answer.status_code == 422
 
 
-def test_an_unforeseen_error_is_json_too(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unforeseen_error_is_json_too(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STORYLOOM_TABLE", "no-such-table")
     with TestClient(app, headers=CONTEXT, raise_server_exceptions=False) as client:
         answer = client.get("/api/runs")

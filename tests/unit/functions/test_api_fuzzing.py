@@ -16,7 +16,7 @@ from chat_api.app import app
 from chat_api.services import model_access
 from tests.unit.functions.api_fuzzing import Findings, fuzz
 from tests.unit.functions.api_world import World
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.gateway import Gateway
 from tests.unit.functions.people import SignedIn, somebody
 from tests.unit.functions.sagemaker_stand_in import StandIn
@@ -29,10 +29,10 @@ _CHAT = "POST /api/v1/chat/completions"
 
 
 @pytest.fixture
-def person(house: House, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignedIn]:
+def person(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> Iterator[SignedIn]:
     """Somebody who is signed in for the whole day, and may use many tokens."""
     monkeypatch.setenv("STORYLOOM_DAILY_TOKENS", str(10**9))
-    with somebody(house.table, hours=24) as signed_in:
+    with somebody(resources.table, hours=24) as signed_in:
         yield signed_in
 
 
@@ -46,7 +46,7 @@ def _table(found: dict[str, Findings]) -> str:
 
 def test_no_request_finds_a_fault(
     *,
-    house: House,
+    resources: DeployedResources,
     awake_v1: StandIn,
     lambdas_at_once: None,
     person: SignedIn,
@@ -56,7 +56,7 @@ def test_no_request_finds_a_fault(
     for logger in ("", "authorizer", "chat_api", "endpoint_manager", "start_run"):
         caplog.set_level(logging.ERROR, logger)
     monkeypatch.setattr(model_access, "POLL_SECONDS", 0.2)
-    world, began = World(house, awake_v1), time.monotonic()
+    world, began = World(resources, awake_v1), time.monotonic()
     gateway = Gateway(app, before=world.go_on)
     cases = _CASES or _FEW
     description = app.openapi()

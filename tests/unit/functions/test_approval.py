@@ -21,11 +21,11 @@ from shared import clock, table
 from shared.aws import clients
 from shared.runs import approvals, lock, run_records
 from start_run.handler import handler as start_run
-from tests.unit.functions.conftest import House, Letters, asked_by
+from tests.unit.functions.conftest import DeployedResources, Letters, caller_headers
 
 RUN = "20260905-090000-aaaa"
 EMAIL = "writer@example.com"
-CONTEXT = asked_by(email=EMAIL)
+CONTEXT = caller_headers(email=EMAIL)
 ESTIMATE = {"training_minutes": 12.4, "cost_usd": 0.456, "price_date": "2026-09"}
 
 
@@ -72,10 +72,10 @@ class Waiting:
 
 
 @pytest.fixture
-def waiting(house: House, context: LambdaContext) -> Waiting:
+def waiting(resources: DeployedResources, context: LambdaContext) -> Waiting:
     """A run that has the lock, and whose machine sends its token to a queue as AwaitApproval does to us."""
     sqs = boto3.client("sqs")
-    queue = sqs.create_queue(QueueName=f"{house.table}-tokens")["QueueUrl"]
+    queue = sqs.create_queue(QueueName=f"{resources.table}-tokens")["QueueUrl"]
     wait = {
         "Type": "Task",
         "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
@@ -84,7 +84,7 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
     }
     states = {"Wait": wait, "GoOn": {"Type": "Wait", "Seconds": 600, "End": True}}
     machine = clients.stepfunctions().create_state_machine(
-        name=f"{house.table}-asks",
+        name=f"{resources.table}-asks",
         definition=json.dumps({"StartAt": "Wait", "States": states}),
         roleArn="arn:aws:iam::123456789012:role/machine",
     )
@@ -103,14 +103,14 @@ def waiting(house: House, context: LambdaContext) -> Waiting:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app, called as the Web Adapter calls it for a person who has signed in."""
     with TestClient(app, headers=CONTEXT) as client:
         yield client
 
 
-def _schedules(house: House) -> list[str]:
-    answer = clients.scheduler().list_schedules(GroupName=house.schedule_group)
+def _schedules(resources: DeployedResources) -> list[str]:
+    answer = clients.scheduler().list_schedules(GroupName=resources.schedule_group)
     return [schedule["Name"] for schedule in answer["Schedules"]]
 
 
@@ -220,7 +220,7 @@ def test_a_question_asked_again_has_no_answer_yet(waiting: Waiting, api: TestCli
 
 
 def test_new_stories_take_the_place_of_a_run_that_waits(
-    waiting: Waiting, house: House, context: LambdaContext, api: TestClient, letters: Letters
+    waiting: Waiting, resources: DeployedResources, context: LambdaContext, api: TestClient, letters: Letters
 ) -> None:
     waiting.ask()
     letters()
@@ -236,7 +236,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     ending = {"run_id": RUN, "outcome": "superseded", "message": "Stories arrived."}
     assert announce(ending, context) == {"rerun": True}
     assert announce(ending, context) == {"rerun": False}
-    assert _schedules(house) == ["quiet"]
+    assert _schedules(resources) == ["quiet"]
     assert lock.holder() is None
     run = run_records.get(RUN)
     assert run is not None
@@ -263,7 +263,7 @@ def test_new_stories_do_not_stop_a_run_that_has_its_yes(
 
 
 def test_a_declined_run_ends_without_a_letter(
-    waiting: Waiting, house: House, context: LambdaContext, api: TestClient, letters: Letters
+    waiting: Waiting, resources: DeployedResources, context: LambdaContext, api: TestClient, letters: Letters
 ) -> None:
     waiting.ask()
     letters()
@@ -273,7 +273,7 @@ def test_a_declined_run_ends_without_a_letter(
     assert run is not None
     assert (run.status, run.message) == ("declined", "Declined.")
     assert lock.holder() is None
-    assert _schedules(house) == []
+    assert _schedules(resources) == []
     assert letters() == []
     assert start_run({}, context)["started"]
 

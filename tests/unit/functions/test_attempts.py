@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from next_attempt.handler import handler as next_attempt
 from shared.recovery import attempts
 from shared.runs import run_records
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 RUN = "20260907-090000-abcd"
 QUOTA = {
@@ -41,7 +41,7 @@ def _decide(
 
 
 def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_never(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     first = _jobs(["ml.g6.xlarge", "ml.g5.xlarge"])
     second = _decide(context, "Evaluate", first, QUOTA)
@@ -59,7 +59,7 @@ def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_ne
 
 @pytest.mark.parametrize("failure", [CAPACITY, INTERNAL])
 def test_an_evaluation_without_capacity_goes_round_until_it_has_been_tried_six_times(
-    house: House, context: LambdaContext, failure: dict[str, str]
+    resources: DeployedResources, context: LambdaContext, failure: dict[str, str]
 ) -> None:
     jobs, seen = _jobs(["ml.g6.xlarge", "ml.g5.xlarge"]), []
     while True:
@@ -73,7 +73,7 @@ def test_an_evaluation_without_capacity_goes_round_until_it_has_been_tried_six_t
 
 
 def test_a_training_keeps_its_machine_and_the_evaluation_finds_its_model(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     after = _decide(context, "Train", _jobs(["ml.g6.xlarge"]), CAPACITY)
     name = f"storyloom-train-{RUN}-2"
@@ -93,7 +93,7 @@ def test_a_training_keeps_its_machine_and_the_evaluation_finds_its_model(
     ],
 )
 def test_what_fails_by_itself_is_not_tried_again(
-    house: House, context: LambdaContext, step: str, failure: dict[str, str]
+    resources: DeployedResources, context: LambdaContext, step: str, failure: dict[str, str]
 ) -> None:
     jobs = _jobs(["ml.g6.xlarge", "ml.g5.xlarge"])
     assert _decide(context, step, jobs, failure) == {**jobs, "again": "", "wait_seconds": 1}
@@ -101,7 +101,7 @@ def test_what_fails_by_itself_is_not_tried_again(
 
 @pytest.mark.parametrize("name", ["storyloom", "s12", "twenty-letters-in-it"])
 def test_names_have_room_for_ninety_nine_attempts(
-    house: House, monkeypatch: pytest.MonkeyPatch, name: str
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("STORYLOOM_NAME", name)
     jobs = _jobs(["ml.g6.xlarge"]) | {"tuning": {"attempt": 1}}

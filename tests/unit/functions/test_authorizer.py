@@ -17,16 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from hypothesis import HealthCheck, example, given, settings, strategies
 
 from authorizer import handler as authorizer
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.people import SignedIn, somebody
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
 
 
 @pytest.fixture
-def person(house: House) -> Iterator[SignedIn]:
+def person(resources: DeployedResources) -> Iterator[SignedIn]:
     """Somebody who has signed in."""
-    with somebody(house.table) as signed_in:
+    with somebody(resources.table) as signed_in:
         yield signed_in
 
 

@@ -20,7 +20,7 @@ from shared import table
 from shared.aws import clients
 from shared.batch_inference import batch_records
 from shared.spending import ledger
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 from tests.unit.functions.test_transforms import SENT, _job, _made, _started, _Worker, api, worker
 
@@ -159,7 +159,7 @@ WRITTEN: dict[str, str] = {
 
 @pytest.mark.parametrize("line", WRITTEN.values(), ids=WRITTEN.keys())
 def test_whatever_a_job_writes_the_results_can_be_read(
-    api: TestClient, worker: _Worker, house: House, sagemaker: StandIn, line: str
+    api: TestClient, worker: _Worker, resources: DeployedResources, sagemaker: StandIn, line: str
 ) -> None:
     batch_id = _started(api, worker)
     lines = [json.dumps(ANSWER)] * 31 + [line]
@@ -185,7 +185,7 @@ def _write_answers(batch_id: str, name: str, body: bytes) -> None:
 
 
 def test_the_results_are_those_of_openais_client(
-    api: TestClient, worker: _Worker, house: House, sagemaker: StandIn
+    api: TestClient, worker: _Worker, resources: DeployedResources, sagemaker: StandIn
 ) -> None:
     chat = {
         "id": "chatcmpl-1",
@@ -210,7 +210,7 @@ def test_the_results_are_those_of_openais_client(
 
 
 def test_a_batch_that_an_older_version_checked_still_has_its_results(
-    api: TestClient, worker: _Worker, house: House, sagemaker: StandIn
+    api: TestClient, worker: _Worker, resources: DeployedResources, sagemaker: StandIn
 ) -> None:
     """Its lines lie without the id of a check, and a custom_id may be half of a character."""
     batch_id = _started(api, worker)
@@ -221,7 +221,7 @@ def test_a_batch_that_an_older_version_checked_still_has_its_results(
         ("custom_ids.json", ids),
         ("answers/00000.jsonl.out", f"{json.dumps(ANSWER)}\n".encode() * 32),
     ):
-        clients.s3().put_object(Bucket=house.artifacts, Key=prefix + key, Body=body)
+        clients.s3().put_object(Bucket=resources.artifacts, Key=prefix + key, Body=body)
     _job(sagemaker)["TransformJobStatus"] = "Stopped"
     found = api.get(f"/api/batches/{batch_id}/results").json()
     assert (found["answered"], found["failed"]) == (32, 8)

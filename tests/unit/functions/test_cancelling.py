@@ -18,10 +18,10 @@ from shared import clock, table
 from shared.answers import cancellations, usage
 from shared.hosting import hosting_state
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-PERSON, ANOTHER = asked_by("u1"), asked_by("u2")
+PERSON, ANOTHER = caller_headers("u1"), caller_headers("u2")
 CHAT = "/api/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Tell me of the hill."}]}
 WORD = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "hill "}}]}\n\n'
@@ -41,7 +41,7 @@ def endless(awake_v1: StandIn, request: pytest.FixtureRequest) -> StandIn:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app in this process. What it cancels, another process may be writing."""
     with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client
@@ -159,10 +159,10 @@ def test_an_id_is_a_uuid(awake_v1: StandIn, api: TestClient, wrong: str) -> None
     assert awake_v1.asked == []
 
 
-def test_a_key_needs_the_scope_but_no_rate(house: House, api: TestClient) -> None:
-    reader = asked_by("key:0123456789ab", "read", requests_per_minute="9")
+def test_a_key_needs_the_scope_but_no_rate(resources: DeployedResources, api: TestClient) -> None:
+    reader = caller_headers("key:0123456789ab", "read", requests_per_minute="9")
     assert _cancel(api, str(uuid.uuid4()), reader).status_code == 403
-    spent = asked_by("key:0123456789ab", "chat", requests_per_minute="0")
+    spent = caller_headers("key:0123456789ab", "chat", requests_per_minute="0")
     assert _cancel(api, str(uuid.uuid4()), spent).status_code == 202
 
 

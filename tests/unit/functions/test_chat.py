@@ -17,10 +17,10 @@ from shared import clock, table
 from shared.aws import clients
 from shared.hosting import hosting_state
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-CONTEXT = asked_by(username="writer")
+CONTEXT = caller_headers(username="writer")
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me of the hill."}]
 HELLO = {"messages": MESSAGES}
 WORDS = ["The ", "hill ", "was ", "— ", "as ever — ", "listening."]
@@ -56,7 +56,7 @@ def awake(awake_v1: StandIn) -> StandIn:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app in this process, called as the Web Adapter calls it."""
     with TestClient(app, headers=CONTEXT, raise_server_exceptions=False) as client:
         yield client
@@ -175,7 +175,9 @@ def test_an_endpoint_that_is_gone_is_woken(
     assert endpoint_manager_calls == ["wake"]
 
 
-def test_before_the_first_model(house: House, api: TestClient, endpoint_manager_calls: list[str]) -> None:
+def test_before_the_first_model(
+    resources: DeployedResources, api: TestClient, endpoint_manager_calls: list[str]
+) -> None:
     answer = api.post("/api/v1/chat/completions", json=HELLO)
     assert answer.status_code == 409
     assert answer.json()["error"]["type"] == "no_model_yet"
@@ -263,7 +265,7 @@ def test_use_is_noted_once_a_minute(awake: StandIn, api: TestClient) -> None:
     assert (hosting_state.state().last_used_at or "") > old
 
 
-def test_no_sign_in_no_answer(house: House) -> None:
+def test_no_sign_in_no_answer(resources: DeployedResources) -> None:
     clients.dynamodb()
     with TestClient(app) as client:
         routes = ["/api/status", "/api/runs", "/api/runs/x", "/api/stories", "/api/v1/models"]

@@ -16,7 +16,7 @@ from shared.models import versions
 from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.conftest import House, page_parameter
+from tests.unit.functions.conftest import DeployedResources, page_parameter
 from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
 
 __all__ = ["world"]
@@ -24,8 +24,8 @@ __all__ = ["world"]
 ASKED = {"run_id": RUN, "estimate": {"training_minutes": 6.0}}
 
 
-def _forget(house: House) -> None:
-    boto3.client("ssm").delete_parameter(Name=page_parameter(house.table))
+def _forget(resources: DeployedResources) -> None:
+    boto3.client("ssm").delete_parameter(Name=page_parameter(resources.table))
 
 
 class _Denying:
@@ -37,11 +37,11 @@ class _Denying:
 
 @pytest.mark.aws_fact
 def test_a_run_ends_before_its_training_if_there_is_no_endpoint_manager(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
     assert preflight(ASKED, context)["enough"]
-    _forget(house)
+    _forget(resources)
     told = preflight(ASKED, context)
     assert not told["enough"]
     for part in (
@@ -54,7 +54,7 @@ def test_a_run_ends_before_its_training_if_there_is_no_endpoint_manager(
 
 
 def test_a_preflight_that_may_not_look_stops_nothing(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
     monkeypatch.setattr(clients, "ssm", _Denying)
@@ -62,7 +62,7 @@ def test_a_preflight_that_may_not_look_stops_nothing(
 
 
 def test_no_endpoint_is_made_that_nobody_watches(world: World) -> None:
-    _forget(world.house)
+    _forget(world.resources)
     with pytest.raises(ChatNotDeployedError, match=r"storyloom models activate v2"):
         world.deploy("v2")
     assert world.sagemaker.status is None
@@ -80,10 +80,10 @@ def test_a_deployment_that_may_not_look_fails_with_the_reason(
 
 
 def test_a_version_is_not_activated_without_a_endpoint_manager(
-    house: House, context: LambdaContext, world: World
+    resources: DeployedResources, context: LambdaContext, world: World
 ) -> None:
     world.register("v2")
-    _forget(house)
+    _forget(resources)
     event = {"run_id": RUN, "version": "v2", "reason": "by hand", "execution_arn": "arn:e"}
     with pytest.raises(ChatNotDeployedError):
         activate(event, context)
@@ -96,7 +96,7 @@ def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: Wo
     for _ in range(looks):
         smoke_test.handler(call, world.context)
     world.sagemaker.go_on(well=True)
-    _forget(world.house)
+    _forget(world.resources)
     with pytest.raises(SmokeTestFailed, match=r"The Chat stack is not deployed.*models activate v2"):
         smoke_test.handler(call, world.context)
     world.sagemaker.go_on(well=True)
@@ -109,7 +109,7 @@ def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: Wo
 def test_an_endpoint_in_creation_is_deleted_as_soon_as_sagemaker_allows_it(world: World) -> None:
     assert lock.acquire(RUN, "arn")
     call: dict[str, Any] = {"run_id": RUN, "deployment": world.deploy("v2")}
-    _forget(world.house)
+    _forget(world.resources)
     assert world.sagemaker.status == "Creating"
     assert smoke_test.handler(call, world.context)["status"] == "waiting"
     world.sagemaker.go_on(well=True)

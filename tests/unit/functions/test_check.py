@@ -19,7 +19,7 @@ from contracts import settings as app_settings
 from read_stories import handler as read_stories
 from shared.aws import clients
 from shared.runs import run_records
-from tests.unit.functions.conftest import BASE_MODEL, House
+from tests.unit.functions.conftest import BASE_MODEL, DeployedResources
 from tests.unit.stories.material import prose, zipped
 
 RUN = "20260901-120000-abcd"
@@ -53,11 +53,11 @@ def folder(tmp_path: Path) -> Path:
     return stories
 
 
-def _pipeline(house: House, folder: Path, context: LambdaContext) -> dict[str, Any]:
+def _pipeline(resources: DeployedResources, folder: Path, context: LambdaContext) -> dict[str, Any]:
     paths = {key: path for path, key in story_files(folder)}
     for key, path in paths.items():
-        clients.s3().put_object(Bucket=house.stories, Key=key, Body=path.read_bytes())
-    items = list(latest_versions(house.stories))
+        clients.s3().put_object(Bucket=resources.stories, Key=key, Body=path.read_bytes())
+    items = list(latest_versions(resources.stories))
     for item in items:
         # Of two copies the newest stays; in the bucket a file is as old as its upload.
         uploaded = datetime.fromisoformat(item["modified_at"]).timestamp()
@@ -65,9 +65,9 @@ def _pipeline(house: House, folder: Path, context: LambdaContext) -> dict[str, A
     run_records.create_run(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 7):
         read_stories.handler({"run_id": RUN, "files": items[start : start + 7]}, context)
-    begun = {"files": len(items), "batches": {"bucket": house.artifacts, "key": "k"}, "live": None}
+    begun = {"files": len(items), "batches": {"bucket": resources.artifacts, "key": "k"}, "live": None}
     assemble.handler({"run_id": RUN, "begun": begun}, context)
-    found = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.report(RUN))["Body"].read()
+    found = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.report(RUN))["Body"].read()
     report: dict[str, Any] = json.loads(found)
     return report
 
@@ -79,21 +79,21 @@ def _without_the_run(content: Any) -> Any:
 
 
 def test_check_reports_what_the_pipeline_reports(
-    house: House, context: LambdaContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = app_settings.read(CONTEXT)
     for name, value in {
         "MINIMUM_WORDS": str(settings.minimum_words),
         "MAX_TRAINING_MINUTES": str(settings.max_training_minutes),
         "TRAINING_INSTANCE": settings.training_instance,
-        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
+        "TRAINING_CODE_URI": f"s3://{resources.artifacts}/training-code/abc/",
         "SPOT": "true",
         "ASK_BEFORE_TRAINING": "false",
         # these settings give no price: both take the one that ships
         "INSTANCE_PRICES": "{}",
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
-    deployed = _pipeline(house, folder, context)
+    deployed = _pipeline(resources, folder, context)
     checked = check_folder(folder, settings, Console(quiet=True)).model_dump(mode="json")
     assert _without_the_run(checked) == _without_the_run(deployed)
     assert checked["enough"]
@@ -103,19 +103,19 @@ def test_check_reports_what_the_pipeline_reports(
 
 
 def test_the_page_lies_beside_the_json(
-    house: House, context: LambdaContext, folder: Path, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {
         "MINIMUM_WORDS": "1000000",
         "MAX_TRAINING_MINUTES": "3",
         "TRAINING_INSTANCE": "ml.g6.xlarge",
-        "TRAINING_CODE_URI": f"s3://{house.artifacts}/training-code/abc/",
+        "TRAINING_CODE_URI": f"s3://{resources.artifacts}/training-code/abc/",
         "SPOT": "false",
         "ASK_BEFORE_TRAINING": "false",
     }.items():
         monkeypatch.setenv(f"STORYLOOM_{name}", value)
-    report = _pipeline(house, folder, context)
-    found = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.report_page(RUN))
+    report = _pipeline(resources, folder, context)
+    found = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.report_page(RUN))
     assert found["ContentType"] == "text/html; charset=utf-8"
     page = found["Body"].read().decode()
     assert f"{report['words']:,}" in page

@@ -20,7 +20,7 @@ from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, run_records, schedules
 from shared.spending import ledger
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_account import Account
 from tests.unit.functions.sagemaker_stand_in import Stage
 
@@ -63,7 +63,7 @@ class _Stacks:
 
 
 @pytest.fixture
-def account(house: House, stage: Stage) -> Account:
+def account(resources: DeployedResources, stage: Stage) -> Account:
     made = Account()
     stage.enter(made)  # type: ignore[arg-type]
     return made
@@ -87,7 +87,11 @@ def receiver() -> Iterator[_Receiver]:
 
 @pytest.fixture
 def delete(
-    house: House, account: Account, stacks: _Stacks, receiver: _Receiver, context: LambdaContext
+    resources: DeployedResources,
+    account: Account,
+    stacks: _Stacks,
+    receiver: _Receiver,
+    context: LambdaContext,
 ) -> Delete:
     """Send the function a request of CloudFormation's; returns its answer."""
 
@@ -98,7 +102,7 @@ def delete(
             "StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/Storyloom-Pipeline/1",
             "RequestId": "1",
             "LogicalResourceId": "MadeAtRunTime",
-            "ResourceProperties": {"Part": part, "PageBucket": house.artifacts},
+            "ResourceProperties": {"Part": part, "PageBucket": resources.artifacts},
         }
         clean_up.handler(event, with_context)
         answer: dict[str, Any] = receiver.answers.pop()
@@ -253,30 +257,30 @@ def test_making_and_changing_the_resource_does_nothing(delete: Delete, account: 
     ],
 )
 def test_an_update_removes_nothing(
-    delete: Delete, account: Account, stacks: _Stacks, house: House, status: str
+    delete: Delete, account: Account, stacks: _Stacks, resources: DeployedResources, status: str
 ) -> None:
     """CloudFormation sends Delete also for a resource that an update replaces."""
     _fill(account)
-    clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
+    clients.s3().put_object(Bucket=resources.artifacts, Key="index.html", Body=b"-")
     stacks.status = status
     assert delete()["Status"] == delete("hosting")["Status"] == "SUCCESS"
     assert account.done == []
-    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+    assert clients.s3().list_objects_v2(Bucket=resources.artifacts)["KeyCount"] == 1
 
 
 @pytest.mark.aws_fact
 def test_a_creation_that_is_rolled_back_removes_the_pages_files_and_nothing_else(
-    delete: Delete, account: Account, stacks: _Stacks, house: House
+    delete: Delete, account: Account, stacks: _Stacks, resources: DeployedResources
 ) -> None:
     """They would keep their bucket, and the stack could neither be deployed again nor deleted."""
     _fill(account)
     key, _ = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
-    clients.s3().put_object(Bucket=house.artifacts, Key="index.html", Body=b"-")
+    clients.s3().put_object(Bucket=resources.artifacts, Key="index.html", Body=b"-")
     stacks.status = "ROLLBACK_IN_PROGRESS"
     assert delete("everything")["Status"] == "SUCCESS"
-    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 1
+    assert clients.s3().list_objects_v2(Bucket=resources.artifacts)["KeyCount"] == 1
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
+    assert clients.s3().list_objects_v2(Bucket=resources.artifacts)["KeyCount"] == 0
     assert account.done == []
     left = keys.get(key.key_id)
     assert left is not None and left.revoked_at is None
@@ -355,10 +359,12 @@ def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Ac
     assert [model.model_package_arn for model in versions.list_all()] == [None]
 
 
-def test_a_table_that_its_owner_deleted_keeps_nothing(delete: Delete, account: Account, house: House) -> None:
+def test_a_table_that_its_owner_deleted_keeps_nothing(
+    delete: Delete, account: Account, resources: DeployedResources
+) -> None:
     _fill(account)
     account.endpoint = []
-    clients.dynamodb().delete_table(TableName=house.table)
+    clients.dynamodb().delete_table(TableName=resources.table)
     assert delete("hosting")["Status"] == "SUCCESS"
     assert delete()["Status"] == "SUCCESS"
 
@@ -377,14 +383,16 @@ def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
     assert keys.get(key.key_id) is not None, "it can be seen that there was one"
 
 
-def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, house: House) -> None:
+def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, resources: DeployedResources) -> None:
     machines = clients.stepfunctions()
-    execution = machines.start_execution(stateMachineArn=house.state_machine_arn, name=RUN)["executionArn"]
+    execution = machines.start_execution(stateMachineArn=resources.state_machine_arn, name=RUN)[
+        "executionArn"
+    ]
     schedules.debounce_run("stories arrived")
     schedules.schedule_deployment("v1", "somebody chose it")
     assert delete()["Status"] == "SUCCESS"
     assert machines.describe_execution(executionArn=execution)["status"] == "ABORTED"
-    assert clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"] == []
+    assert clients.scheduler().list_schedules(GroupName=resources.schedule_group)["Schedules"] == []
 
 
 def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
@@ -405,11 +413,11 @@ def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
         logs.delete_log_group(logGroupName=name)
 
 
-def test_the_pages_bucket_is_emptied(delete: Delete, house: House) -> None:
+def test_the_pages_bucket_is_emptied(delete: Delete, resources: DeployedResources) -> None:
     """The artifacts bucket stands for it here; the clean-up is told its name."""
     for key in ("index.html", "assets/page.js"):
-        clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"-")
+        clients.s3().put_object(Bucket=resources.artifacts, Key=key, Body=b"-")
     assert delete("hosting")["Status"] == "SUCCESS"
-    assert clients.s3().list_objects_v2(Bucket=house.artifacts)["KeyCount"] == 0
-    clients.s3().delete_bucket(Bucket=house.artifacts)
+    assert clients.s3().list_objects_v2(Bucket=resources.artifacts)["KeyCount"] == 0
+    clients.s3().delete_bucket(Bucket=resources.artifacts)
     assert delete("hosting")["Status"] == "SUCCESS", "the bucket may be gone already"

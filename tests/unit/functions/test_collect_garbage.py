@@ -22,23 +22,23 @@ from shared.models import versions
 from shared.runs import run_records
 from smoke_test.checks import SmokeTestFailed
 from smoke_test.handler import handler as smoke_test
-from tests.unit.functions.conftest import BASE_MODEL, House
+from tests.unit.functions.conftest import BASE_MODEL, DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 _BASE = s3_keys.base_model("smollm2-135m", "r1")
 
 
-def _put(house: House, key: str, body: bytes = b"weights") -> None:
-    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
+def _put(resources: DeployedResources, key: str, body: bytes = b"weights") -> None:
+    clients.s3().put_object(Bucket=resources.artifacts, Key=key, Body=body)
 
 
-def _keys(house: House, prefix: str = "") -> set[str]:
-    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=house.artifacts, Prefix=prefix)
+def _keys(resources: DeployedResources, prefix: str = "") -> set[str]:
+    pages = clients.s3().get_paginator("list_objects_v2").paginate(Bucket=resources.artifacts, Prefix=prefix)
     return {entry["Key"] for page in pages for entry in page.get("Contents", [])}
 
 
-def _bundles(house: House) -> set[str]:
-    return {key.split("/")[1] for key in _keys(house, "hosting/")}
+def _bundles(resources: DeployedResources) -> set[str]:
+    return {key.split("/")[1] for key in _keys(resources, "hosting/")}
 
 
 def _run(number: int) -> str:
@@ -46,26 +46,26 @@ def _run(number: int) -> str:
 
 
 @pytest.fixture
-def staged(house: House) -> House:
+def staged(resources: DeployedResources) -> DeployedResources:
     """The base model is in the bucket."""
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        _put(house, f"{_BASE}{name}")
-    _put(house, f"{_BASE}staged.json", b'{"architecture": "LlamaForCausalLM", "hosting": "adapters"}')
-    return house
+        _put(resources, f"{_BASE}{name}")
+    _put(resources, f"{_BASE}staged.json", b'{"architecture": "LlamaForCausalLM", "hosting": "adapters"}')
+    return resources
 
 
-def _trained(house: House, number: int, **changes: Any) -> ModelVersion:
+def _trained(resources: DeployedResources, number: int, **changes: Any) -> ModelVersion:
     run_id = _run(number)
     adapter = s3_keys.adapter(run_id)
-    _put(house, f"{adapter}adapter_model.safetensors")
-    _put(house, f"{adapter}adapter_config.json", b'{"r": 8}')
-    _put(house, f"{s3_keys.checkpoints(run_id)}checkpoint-a.pt")
-    _put(house, f"{s3_keys.checkpoints(run_id)}tensorboard/events.out.tfevents.1")
+    _put(resources, f"{adapter}adapter_model.safetensors")
+    _put(resources, f"{adapter}adapter_config.json", b'{"r": 8}')
+    _put(resources, f"{s3_keys.checkpoints(run_id)}checkpoint-a.pt")
+    _put(resources, f"{s3_keys.checkpoints(run_id)}tensorboard/events.out.tfevents.1")
     model = ModelVersion(
         version=f"v{number}",
         run_id=run_id,
         status="approved",
-        adapter_uri=s3_keys.uri(house.artifacts, adapter),
+        adapter_uri=s3_keys.uri(resources.artifacts, adapter),
         adapter_sha256="a" * 64,
         base_model=str(BASE_MODEL["id"]),
         base_revision="r1",
@@ -88,7 +88,7 @@ def _deploy(model: ModelVersion, sagemaker: StandIn, context: LambdaContext) -> 
 
 @pytest.mark.aws_fact
 def test_after_ten_versions_there_are_two_bundles(
-    staged: House, sagemaker: StandIn, context: LambdaContext
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     for number in range(1, 11):
         _deploy(_trained(staged, number), sagemaker, context)
@@ -104,7 +104,7 @@ def test_after_ten_versions_there_are_two_bundles(
 
 
 def test_a_version_whose_bundle_went_answers_again(
-    staged: House, sagemaker: StandIn, context: LambdaContext
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     models = [_trained(staged, number) for number in range(1, 4)]
     for model in [*models, models[0]]:
@@ -119,7 +119,7 @@ def test_a_version_whose_bundle_went_answers_again(
 
 
 def test_what_only_has_to_be_deleted_yet_is_not_built_upon(
-    staged: House, sagemaker: StandIn, context: LambdaContext
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     """The bucket's lifecycle deletes what is tagged, at any time."""
     models = [_trained(staged, number) for number in range(1, 4)]
@@ -134,7 +134,7 @@ def test_what_only_has_to_be_deleted_yet_is_not_built_upon(
         assert clients.s3().get_object_tagging(Bucket=staged.artifacts, Key=key)["TagSet"] == []
 
 
-def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: LambdaContext) -> None:
+def test_what_is_in_use_stays(staged: DeployedResources, sagemaker: StandIn, context: LambdaContext) -> None:
     for number in range(1, 6):
         _deploy(_trained(staged, number), sagemaker, context)
     # v1 answers on the endpoint though another is live; v2 is being packed for a batch; v3 is nobody's.
@@ -156,18 +156,18 @@ def test_what_is_in_use_stays(staged: House, sagemaker: StandIn, context: Lambda
     }
 
 
-def _batch(house: House, version: str) -> None:
+def _batch(resources: DeployedResources, version: str) -> None:
     batch = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="storyloom", max_tokens=8, instance="ml.g6.xlarge"
     )
-    uri = s3_keys.uri(house.artifacts, s3_keys.hosting(version))
+    uri = s3_keys.uri(resources.artifacts, s3_keys.hosting(version))
     table.update("BATCHES", batch.batch_id, {"status": "preparing", "version": version, "bundle_uri": uri})
     table.add("HOSTING", "BATCHES", {"active": {batch.batch_id}})
 
 
 @pytest.mark.aws_fact
 def test_another_app_whose_name_begins_with_ours_keeps_its_models(
-    staged: House, sagemaker: StandIn, context: LambdaContext
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     hosted = {f"{app}-v1-g6-xlarge-0f3c2a1b" for app in ("storyloom-two", "storyloom-batch", "my-storyloom")}
     packed = {f"{app}-batch-v1-0f3c2a1b" for app in ("storyloom-two", "storyloom-batch", "my-storyloom")}
@@ -182,7 +182,7 @@ def test_another_app_whose_name_begins_with_ours_keeps_its_models(
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack"])
 def test_nothing_goes_while_the_endpoint_changes(
-    staged: House, sagemaker: StandIn, context: LambdaContext, status: str
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext, status: str
 ) -> None:
     for number in range(1, 4):
         _deploy(_trained(staged, number), sagemaker, context)
@@ -195,7 +195,7 @@ def test_nothing_goes_while_the_endpoint_changes(
 
 @pytest.mark.parametrize("operation", ["delete_endpoint_config", "delete_model"])
 def test_a_call_that_died_is_finished_by_the_next(
-    staged: House,
+    staged: DeployedResources,
     sagemaker: StandIn,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -218,7 +218,9 @@ def test_a_call_that_died_is_finished_by_the_next(
     assert {name.split("-")[1] for name in sagemaker.models} == {"v2", "v3"}
 
 
-def test_merged_weights_of_old_versions_go(staged: House, sagemaker: StandIn, context: LambdaContext) -> None:
+def test_merged_weights_of_old_versions_go(
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
+) -> None:
     for number in range(1, 9):
         _trained(staged, number, status="pending" if number == 2 else "approved")
         _put(staged, f"{s3_keys.merged(_run(number))}model.safetensors")
@@ -234,7 +236,7 @@ def test_merged_weights_of_old_versions_go(staged: House, sagemaker: StandIn, co
 @pytest.mark.parametrize(("blames_version", "kept"), [(False, True), (True, False)])
 def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
     *,
-    staged: House,
+    staged: DeployedResources,
     sagemaker: StandIn,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -265,7 +267,7 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
 
 
 def test_base_models_that_no_version_is_made_of_go(
-    staged: House, sagemaker: StandIn, context: LambdaContext
+    staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _trained(staged, 1, base_model="openai-community/gpt2", base_revision="of-gpt2")
     _trained(staged, 2, base_model="Qwen/Qwen3", base_revision="of-qwen", status="rejected")

@@ -11,10 +11,10 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from shared.answers import usage
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-PERSON = asked_by()
+PERSON = caller_headers()
 COMPLETE = "/api/v1/completions"
 PROMPT = "Once upon a hill"
 WORDS = [" there ", "was ", "— ", "nobody."]
@@ -43,7 +43,7 @@ def awake(awake_v1: StandIn) -> StandIn:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
     with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client

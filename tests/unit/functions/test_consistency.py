@@ -7,7 +7,7 @@ from botocore.exceptions import ClientError
 from endpoint_manager.handler import handler as endpoint_manager
 from shared.aws import clients, sagemaker_calls
 from shared.hosting import endpoint, endpoint_configs, hosting_state
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 
@@ -21,7 +21,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.mark.aws_fact
 def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
 ) -> None:
     endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     sagemaker.unseen = 2
@@ -34,7 +34,7 @@ def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
 
 
 def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
-    awake_v1: StandIn, house: House, live_v1: str, waits: list[float]
+    awake_v1: StandIn, resources: DeployedResources, live_v1: str, waits: list[float]
 ) -> None:
     wanted = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")
     awake_v1.unseen = 1
@@ -45,7 +45,7 @@ def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
 
 
 def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
-    house: House, live_v1: str, sagemaker: StandIn, waits: list[float]
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, waits: list[float]
 ) -> None:
     sagemaker.unseen = 3
     assert endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge") in sagemaker.configs
@@ -53,7 +53,7 @@ def test_a_configuration_is_made_of_a_model_that_is_not_visible_yet(
 
 
 def test_what_is_really_missing_is_an_error_in_the_end(
-    house: House, sagemaker: StandIn, waits: list[float]
+    resources: DeployedResources, sagemaker: StandIn, waits: list[float]
 ) -> None:
     sagemaker.unseen = 99
     with pytest.raises(ClientError, match="Could not find"):

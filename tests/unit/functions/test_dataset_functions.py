@@ -20,36 +20,41 @@ from shared.runs import run_records
 from stories.dataset.time_budget import TimeBudgetExceededError
 from stories.file_rules import LARGEST_FILE_BYTES
 from storyloom_jobs.hyperparameters import AUTO, Hyperparameters
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.stories.material import prose, zipped
 
 RUN = "20260901-120000-abcd"
 LIVE = {"version": "v1", "adapter_uri": "s3://bucket/runs/old/training/job/output/model/"}
 
 
-def _drop(house: House, files: dict[str, bytes]) -> None:
+def _drop(resources: DeployedResources, files: dict[str, bytes]) -> None:
     for key, content in files.items():
-        clients.s3().put_object(Bucket=house.stories, Key=key, Body=content)
+        clients.s3().put_object(Bucket=resources.stories, Key=key, Body=content)
 
 
-def _run(house: House, context: LambdaContext, live: dict[str, str] | None = None) -> dict[str, Any]:
+def _run(
+    resources: DeployedResources, context: LambdaContext, live: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Do what the state machine does between Begin and the jobs."""
-    items = list(latest_versions(house.stories))
+    items = list(latest_versions(resources.stories))
     run_records.create_run(RUN, "arn:aws:states:::execution", "test")
     for start in range(0, len(items), 20):
         batch = items[start : start + 20]
         counted = read_stories.handler({"run_id": RUN, "files": batch}, context)
         assert counted["records"] + counted["rejects"] >= len(batch)
-    begun = {"files": len(items), "batches": {"bucket": house.artifacts, "key": "k"}, "live": live}
+    begun = {"files": len(items), "batches": {"bucket": resources.artifacts, "key": "k"}, "live": live}
     return assemble.handler({"run_id": RUN, "begun": begun}, context)
 
 
-def _object(house: House, key: str) -> bytes:
-    return clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+def _object(resources: DeployedResources, key: str) -> bytes:
+    return clients.s3().get_object(Bucket=resources.artifacts, Key=key)["Body"].read()
 
 
 def test_more_than_there_is_time_for_ends_the_run_with_one_message(
-    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    settings: DeployedResources,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The same words in the log, in the record (which the page shows) and in the message to the owner."""
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(3)})
@@ -67,7 +72,9 @@ def test_more_than_there_is_time_for_ends_the_run_with_one_message(
     assert run.message in [getattr(line, "reason", None) for line in caplog.records]
 
 
-def test_stories_become_a_dataset_a_report_and_jobs(settings: House, context: LambdaContext) -> None:
+def test_stories_become_a_dataset_a_report_and_jobs(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     files = {f"tales/tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(24)}
     files |= {"more.zip": zipped({"one.md": prose(100).encode(), "two.docx": b"?"})}
     files |= {"photo.jpg": b"\xff\xd8\xff", "notes/empty.txt": b""}
@@ -92,7 +99,9 @@ def test_stories_become_a_dataset_a_report_and_jobs(settings: House, context: La
     assert record.message == report["verdict"]
 
 
-def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, context: LambdaContext) -> None:
+def test_the_jobs_are_what_sagemaker_and_the_container_take(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
     jobs = _run(settings, context, LIVE)["jobs"]
     bucket = settings.artifacts
@@ -136,7 +145,7 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(settings: House, con
 
 @pytest.mark.parametrize("ask", [True, False])
 def test_the_state_machine_is_told_whether_to_ask_and_what_it_would_cost(
-    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, ask: bool
+    settings: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, ask: bool
 ) -> None:
     monkeypatch.setenv("STORYLOOM_ASK_BEFORE_TRAINING", str(ask).lower())
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
@@ -151,13 +160,15 @@ def test_the_state_machine_is_told_whether_to_ask_and_what_it_would_cost(
 
 
 def test_without_a_live_model_there_is_nothing_to_compare_with(
-    settings: House, context: LambdaContext
+    settings: DeployedResources, context: LambdaContext
 ) -> None:
     _drop(settings, {"one.txt": prose(1, 6000).encode()})
     assert "live" not in _inputs(_run(settings, context)["jobs"])
 
 
-def test_too_little_text_ends_the_run_with_a_reason(settings: House, context: LambdaContext) -> None:
+def test_too_little_text_ends_the_run_with_a_reason(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, {"one.txt": prose(1).encode(), "two.txt": b""})
     answer = _run(settings, context)
     assert answer["enough"] is False
@@ -166,7 +177,7 @@ def test_too_little_text_ends_the_run_with_a_reason(settings: House, context: La
     assert "1 file could not be used" in answer["message"]
 
 
-def test_a_retried_batch_does_not_count_twice(settings: House, context: LambdaContext) -> None:
+def test_a_retried_batch_does_not_count_twice(settings: DeployedResources, context: LambdaContext) -> None:
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
     batch = {"run_id": RUN, "files": list(latest_versions(settings.stories))}
     read_stories.handler(batch, context)
@@ -176,7 +187,7 @@ def test_a_retried_batch_does_not_count_twice(settings: House, context: LambdaCo
     assert len(first) == 1
 
 
-def test_a_lost_batch_is_noticed(settings: House, context: LambdaContext) -> None:
+def test_a_lost_batch_is_noticed(settings: DeployedResources, context: LambdaContext) -> None:
     _drop(settings, {f"tale-of-{chr(97 + number)}.txt": prose(number).encode() for number in range(12)})
     items = list(latest_versions(settings.stories))
     read_stories.handler({"run_id": RUN, "files": items[:5]}, context)
@@ -185,7 +196,7 @@ def test_a_lost_batch_is_noticed(settings: House, context: LambdaContext) -> Non
 
 
 def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
-    settings: House, context: LambdaContext
+    settings: DeployedResources, context: LambdaContext
 ) -> None:
     _drop(settings, {"gone.txt": prose(1).encode(), "stays.txt": prose(2).encode()})
     items = list(latest_versions(settings.stories))
@@ -199,7 +210,9 @@ def test_a_file_deleted_meanwhile_and_one_too_large_are_rejected(
     assert "larger than 200 MB" in reasons["huge.zip"]
 
 
-def test_the_newer_version_of_a_story_is_the_one_that_counts(settings: House, context: LambdaContext) -> None:
+def test_the_newer_version_of_a_story_is_the_one_that_counts(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, {"one.txt": prose(1).encode()})
     _drop(settings, {"one.txt": prose(2).encode()})
     read_stories.handler({"run_id": RUN, "files": list(latest_versions(settings.stories))}, context)
@@ -221,6 +234,6 @@ def _inputs(jobs: dict[str, Any]) -> dict[str, str]:
     return {entry["InputName"]: entry["S3Input"]["S3Uri"] for entry in jobs["processing_inputs"]}
 
 
-def _keys(house: House) -> list[str]:
-    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(RUN))
+def _keys(resources: DeployedResources) -> list[str]:
+    found = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.read_prefix(RUN))
     return [item["Key"] for item in found.get("Contents", [])]

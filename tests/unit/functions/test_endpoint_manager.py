@@ -14,7 +14,7 @@ from shared import clock, table
 from shared.hosting import endpoint, endpoint_configs, hosting_state
 from shared.models import versions
 from shared.runs import lock
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 TICK = {"source": "aws.scheduler"}
@@ -33,14 +33,14 @@ def _last_used(minutes_ago: float) -> None:
 
 
 def test_nothing_is_woken_before_there_is_a_model(
-    house: House, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     assert handler({"action": "wake"}, context)["status"] == "asleep"
     assert sagemaker.calls == []
 
 
 def test_racing_wakes_make_one_endpoint(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     with ThreadPoolExecutor(10) as pool:
         states = list(pool.map(lambda _: handler({"action": "wake"}, context), range(20)))
@@ -51,7 +51,7 @@ def test_racing_wakes_make_one_endpoint(
 
 
 def test_waking_ends_awake_and_is_measured(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     handler({"action": "wake"}, context)
     assert handler(TICK, context)["status"] == "waking"
@@ -64,7 +64,7 @@ def test_waking_ends_awake_and_is_measured(
 
 
 def test_an_idle_endpoint_is_deleted_and_a_used_one_is_kept(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     _last_used(minutes_ago=14)
@@ -76,7 +76,7 @@ def test_an_idle_endpoint_is_deleted_and_a_used_one_is_kept(
 
 
 def test_a_message_that_arrives_during_the_decision_keeps_it_awake(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     _last_used(minutes_ago=16)
@@ -87,7 +87,7 @@ def test_a_message_that_arrives_during_the_decision_keeps_it_awake(
 
 
 def test_sleep_by_hand_and_wake_again(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     assert handler({"action": "sleep"}, context)["status"] == "asleep"
@@ -97,7 +97,7 @@ def test_sleep_by_hand_and_wake_again(
 
 
 def test_no_endpoint_outlives_the_longest_life(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
@@ -107,7 +107,7 @@ def test_no_endpoint_outlives_the_longest_life(
 
 
 def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     """Also when it is woken: both versions are in the same bundle."""
     _awake(sagemaker, context)
@@ -128,7 +128,7 @@ def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
 
 
 def test_an_endpoint_deleted_by_hand_is_noticed(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     sagemaker.endpoint = None
@@ -136,7 +136,7 @@ def test_an_endpoint_deleted_by_hand_is_noticed(
 
 
 def test_a_wake_that_died_before_making_the_endpoint_is_finished(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     assert hosting_state.claim_waking("v1", config)
@@ -145,7 +145,7 @@ def test_a_wake_that_died_before_making_the_endpoint_is_finished(
 
 
 def test_an_endpoint_that_nobody_answers_for_is_deleted(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     table.update("HOSTING", "STATE", {"status": "asleep"})
@@ -154,7 +154,7 @@ def test_an_endpoint_that_nobody_answers_for_is_deleted(
 
 
 def test_a_failed_endpoint_says_why_and_is_tried_again_later(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     handler({"action": "wake"}, context)
     assert sagemaker.endpoint is not None
@@ -171,7 +171,7 @@ def test_a_failed_endpoint_says_why_and_is_tried_again_later(
 
 @pytest.mark.parametrize("running", [True, False])
 def test_a_configuration_left_by_a_dead_deployment_is_put_back(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, running: bool
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, running: bool
 ) -> None:
     _awake(sagemaker, context)
     assert sagemaker.endpoint is not None
@@ -200,7 +200,7 @@ def _has_no_machine(sagemaker: StandIn) -> None:
 
 
 def test_where_there_is_no_machine_the_next_of_the_list_is_tried(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     assert "ml.g6.xlarge" in handler({"action": "wake"}, context)["message"]
     _has_no_machine(sagemaker)
@@ -219,7 +219,7 @@ def test_where_there_is_no_machine_the_next_of_the_list_is_tried(
 
 
 def test_where_the_quota_allows_no_machine_the_next_is_tried_at_once(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     sagemaker.over_quota = {"ml.g6.xlarge"}
     state = handler({"action": "wake"}, context)
@@ -228,7 +228,7 @@ def test_where_the_quota_allows_no_machine_the_next_is_tried_at_once(
 
 
 def test_where_all_machines_were_tried_it_says_so_and_rests(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     sagemaker.over_quota = {"ml.g6.xlarge", "ml.g6e.xlarge"}
     handler({"action": "wake"}, context)
@@ -255,7 +255,7 @@ def test_where_all_machines_were_tried_it_says_so_and_rests(
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack"])
 def test_a_change_that_hangs_is_ended_as_soon_as_sagemaker_allows(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, status: str
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, status: str
 ) -> None:
     _awake(sagemaker, context)
     assert lock.acquire("20260901-110000-bbbb", "arn")
@@ -273,7 +273,11 @@ def test_a_change_that_hangs_is_ended_as_soon_as_sagemaker_allows(
 
 
 def test_the_longest_life_holds_during_a_run_and_without_a_table(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources,
+    live_v1: str,
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _awake(sagemaker, context)
     assert lock.acquire("20260901-110000-bbbb", "arn")
@@ -286,7 +290,11 @@ def test_the_longest_life_holds_during_a_run_and_without_a_table(
 
 
 def test_what_cannot_be_made_keeps_no_idle_endpoint(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources,
+    live_v1: str,
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     _awake(sagemaker, context)
     _last_used(minutes_ago=16)
@@ -296,7 +304,7 @@ def test_what_cannot_be_made_keeps_no_idle_endpoint(
 
 
 def test_an_endpoint_that_another_made_first_was_not_refused(
-    house: House, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     second = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")

@@ -28,7 +28,7 @@ from shared.spending import ledger, meter
 from smoke_test import handler as smoke_test
 from smoke_test.checks import EndpointAnswer, SmokeTestFailed
 from tests.unit.coroutines import outcome
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.endpoint_machine import Crashed, EndpointMachine, Time, Trouble, Troubled
 
 IDLE = timedelta(minutes=15)
@@ -42,9 +42,11 @@ _HAPPENS = (Crashed, ClientError, SmokeTestFailed, ApiError)
 class World:
     """The real functions over a table, with SageMaker, time and trouble in the test's hands."""
 
-    def __init__(self, house: House, context: LambdaContext, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, resources: DeployedResources, context: LambdaContext, patch: pytest.MonkeyPatch
+    ) -> None:
         """Put the stand-ins in their places."""
-        self.house, self.context, self.patch = house, context, patch
+        self.resources, self.context, self.patch = resources, context, patch
         self.time, self.trouble = Time(), Trouble()
         self.sagemaker = EndpointMachine(self.time)
         self.sound = True
@@ -56,7 +58,7 @@ class World:
         patch.setattr(clock, "now", lambda: self.time.now)
         patch.setattr(model_access, "invoke_endpoint_manager", self.endpoint_manager)
         patch.setattr(smoke_test, "_ask", self._answer)
-        hosted = f"s3://{house.artifacts}/hosting"
+        hosted = f"s3://{resources.artifacts}/hosting"
         patch.setattr(
             bundle, "build", lambda model, _: bundle.Bundle(f"{hosted}/{model.version}/", merged=False)
         )
@@ -79,14 +81,14 @@ class World:
         self.live("v1")
 
     def live(self, version: str) -> None:
-        versions.make_live(self.register(version), f"s3://{self.house.artifacts}/hosting/{version}/")
+        versions.make_live(self.register(version), f"s3://{self.resources.artifacts}/hosting/{version}/")
 
     def register(self, version: str) -> ModelVersion:
         model = ModelVersion(
             version=version,
             run_id=RUN,
             status="approved",
-            adapter_uri=f"s3://{self.house.artifacts}/runs/{RUN}/training/job/output/model/",
+            adapter_uri=f"s3://{self.resources.artifacts}/runs/{RUN}/training/job/output/model/",
             adapter_sha256="a" * 64,
             base_model="HuggingFaceTB/SmolLM2-135M-Instruct",
             base_revision="r1",
@@ -294,9 +296,9 @@ class Keeping(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def world(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> World:
+def world(resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> World:
     """A world of its own."""
-    made = World(house, context, monkeypatch)
+    made = World(resources, context, monkeypatch)
     made.begin()
     return made
 

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from shared.aws import clients
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 WRONG = {
@@ -18,7 +18,9 @@ WRONG = {
 
 
 @pytest.mark.aws_fact
-def test_an_enumeration_is_checked_by_sagemaker_and_not_by_boto3(house: House, sagemaker: StandIn) -> None:
+def test_an_enumeration_is_checked_by_sagemaker_and_not_by_boto3(
+    resources: DeployedResources, sagemaker: StandIn
+) -> None:
     model = botocore.session.get_session().get_service_model("sagemaker")
     shape = model.operation_model("CreateEndpointConfig").input_shape
     assert shape is not None

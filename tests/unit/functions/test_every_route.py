@@ -26,7 +26,7 @@ from shared.accounts import audit, keys, people
 from shared.answers import cancellations
 from shared.batch_inference import batch_records
 from shared.runs import run_records
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.gateway import Gateway
 from tests.unit.functions.people import join, somebody
 
@@ -55,7 +55,7 @@ _OF_OWNERS = {"person_id": "3f0c2a1b-5d6e-4f70-8a91-b2c3d4e5f607"}
 
 
 @dataclass(frozen=True)
-class Team:
+class Members:
     """One person of each role, who have signed in, and another author."""
 
     pool: str
@@ -64,14 +64,14 @@ class Team:
 
 
 @pytest.fixture
-def team(house: House, lambdas_at_once: None) -> Iterator[Team]:
-    with somebody(house.table) as first:
+def members(resources: DeployedResources, lambdas_at_once: None) -> Iterator[Members]:
+    with somebody(resources.table) as first:
         subs, tokens = {"owner": first.sub}, {"owner": first.id_token}
         for name, role in (("author", "author"), ("reader", "reader"), ("another author", "author")):
             email = f"{name.replace(' ', '.')}@example.com"
             subs[name], answer = join(first.pool, first.client, email, role)
             tokens[name] = answer["IdToken"]
-        yield Team(first.pool, subs, tokens)
+        yield Members(first.pool, subs, tokens)
 
 
 @pytest.fixture
@@ -96,14 +96,14 @@ def test_every_route_has_a_rule() -> None:
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
-    api: TestClient, team: Team, role: Role
+    api: TestClient, members: Members, role: Role
 ) -> None:
-    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs[role], email="")
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=members.subs[role], email="")
     faults = []
     for route in CLOSED:
         scope = _RULES[route]
         may = {
-            team.tokens[role]: scope in people.SCOPES[role],
+            members.tokens[role]: scope in people.SCOPES[role],
             key: scope in people.SCOPES[role] and scope in keys.KEY_SCOPES,
         }
         for bearer, allowed in may.items():
@@ -114,27 +114,27 @@ def test_every_route_is_open_to_exactly_the_roles_that_have_its_scope(
     assert not faults, "\n".join(faults)
 
 
-def _removed(team: Team) -> None:
-    boto3.client("cognito-idp").admin_delete_user(UserPoolId=team.pool, Username=team.subs["author"])
+def _removed(members: Members) -> None:
+    boto3.client("cognito-idp").admin_delete_user(UserPoolId=members.pool, Username=members.subs["author"])
 
 
-def _disabled(team: Team) -> None:
-    boto3.client("cognito-idp").admin_disable_user(UserPoolId=team.pool, Username=team.subs["author"])
+def _disabled(members: Members) -> None:
+    boto3.client("cognito-idp").admin_disable_user(UserPoolId=members.pool, Username=members.subs["author"])
 
 
 @pytest.mark.parametrize("end", [_removed, _disabled])
 def test_every_route_refuses_a_removed_person_and_their_key(
-    api: TestClient, team: Team, end: Callable[[Team], None], monkeypatch: pytest.MonkeyPatch
+    api: TestClient, members: Members, end: Callable[[Members], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
-    for bearer in (team.tokens["author"], key):
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=members.subs["author"], email="")
+    for bearer in (members.tokens["author"], key):
         assert _ask(api, ("GET", "/api/runs"), bearer).status_code == 200
-    end(team)
+    end(members)
     monkeypatch.setattr(standing, "_now", partial(_later, standing._now(), 59))
     statuses = {
         (route, bearer[:3]): _ask(api, route, bearer).status_code
         for route in CLOSED
-        for bearer in (team.tokens["author"], key)
+        for bearer in (members.tokens["author"], key)
     }
     assert {case: status for case, status in statuses.items() if status != 401} == {}
 
@@ -144,9 +144,9 @@ def _later(began: float, seconds: float) -> float:
 
 
 def test_every_route_refuses_an_expired_key(
-    api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
+    api: TestClient, members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="", days=1)
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=members.subs["author"], email="", days=1)
     assert _ask(api, ("GET", "/api/runs"), key).status_code == 200
     moment = clock.now() + timedelta(days=1, seconds=1)
     monkeypatch.setattr(clock, "now", lambda: moment)
@@ -165,20 +165,20 @@ def _objects_of(sub: str) -> dict[str, str]:
     return {"batch_id": batch.batch_id, "answer_id": answer_id, "key_id": key.key_id}
 
 
-def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) -> None:
-    theirs = _objects_of(team.subs["author"])
+def test_nobody_can_access_another_persons_objects(api: TestClient, members: Members) -> None:
+    theirs = _objects_of(members.subs["author"])
     assert set(theirs) == set(_OWNED)
     before = {name: table.query(name) for name in ("BATCHES", "KEYS")}
     faults = []
     for route in CLOSED:
         for name in set(re.findall(r"\{(\w+)\}", route[1])) & set(theirs):
-            there = _ask(api, route, team.tokens["another author"], **{name: theirs[name]})
+            there = _ask(api, route, members.tokens["another author"], **{name: theirs[name]})
             if there.status_code != 404:
                 faults.append(f"{' '.join(route)}: {there.status_code} {there.text}")
                 continue
             if name == "answer_id":
                 continue  # an id of one's own choice is cancelled before it is asked for
-            missing = _ask(api, route, team.tokens["another author"])
+            missing = _ask(api, route, members.tokens["another author"])
             told = there.text.replace(theirs[name], "x"), missing.text.replace(_OWNED[name], "x")
             if told[0] != told[1]:
                 faults.append(f"{' '.join(route)} tells that it is there: {told}")
@@ -187,21 +187,25 @@ def test_nobody_can_access_another_persons_objects(api: TestClient, team: Team) 
     assert {name: table.query(name) for name in before} == before, "and nothing of it was changed"
 
 
-def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(api: TestClient, team: Team) -> None:
-    key_id = _objects_of(team.subs["author"])["key_id"]
+def test_an_owner_sees_and_revokes_everybodys_keys_an_author_their_own(
+    api: TestClient, members: Members
+) -> None:
+    key_id = _objects_of(members.subs["author"])["key_id"]
     shown = {
-        name: [key["key_id"] for key in _ask(api, ("GET", "/api/keys"), team.tokens[name]).json()["keys"]]
+        name: [key["key_id"] for key in _ask(api, ("GET", "/api/keys"), members.tokens[name]).json()["keys"]]
         for name in ("owner", "author", "another author")
     }
     assert shown == {"owner": [key_id], "author": [key_id], "another author": []}
-    revoked = _ask(api, ("DELETE", "/api/keys/{key_id}"), team.tokens["owner"], key_id=key_id)
+    revoked = _ask(api, ("DELETE", "/api/keys/{key_id}"), members.tokens["owner"], key_id=key_id)
     assert revoked.json()["revoked_at"]
 
 
-def test_the_status_shows_runs_and_costs_only_to_those_who_may_read_them(api: TestClient, team: Team) -> None:
+def test_the_status_shows_runs_and_costs_only_to_those_who_may_read_them(
+    api: TestClient, members: Members
+) -> None:
     run_records.enter("20260904-090000-ffff", "Train")
     for name, may_read in (("owner", True), ("author", True), ("reader", False)):
-        said = _ask(api, ("GET", "/api/status"), team.tokens[name]).json()
+        said = _ask(api, ("GET", "/api/status"), members.tokens[name]).json()
         assert (said["run"] is not None) is may_read
         assert (said["hosting"]["cost_this_month_usd"] is not None) is may_read
 
@@ -209,16 +213,16 @@ def test_the_status_shows_runs_and_costs_only_to_those_who_may_read_them(api: Te
 _CHANGING = [route for route in CLOSED if route[0] != "GET"]
 
 
-def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Team) -> None:
+def test_every_changing_request_is_in_the_audit_trail(api: TestClient, members: Members) -> None:
     marker = "A text that nobody else may read."
-    headers = {"Authorization": f"Bearer {team.tokens['owner']}"}
-    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=team.subs["author"], email="")
+    headers = {"Authorization": f"Bearer {members.tokens['owner']}"}
+    _, key = keys.issue_key("program", keys.KEY_SCOPES, 600, by=members.subs["author"], email="")
     for method, path in _CHANGING:
         filled = path.format(**_SHARED, **_OWNED, **_OF_OWNERS)
         api.request(method, filled, headers=headers, json={"name": 5, "prompt": marker, "messages": marker})
         api.request(method, filled, headers={"Authorization": f"Bearer {key}"}, json={"prompt": marker})
     entries = audit.newest_entries(1000)
-    for principal in (team.subs["owner"], f"key:{key.split('-')[1]}"):
+    for principal in (members.subs["owner"], f"key:{key.split('-')[1]}"):
         recorded = {entry.action for entry in entries if entry.principal == principal}
         expected = {" ".join(route) for route in _CHANGING if route not in audit_trail.NOT_RECORDED}
         assert recorded == expected
@@ -229,24 +233,24 @@ def test_every_changing_request_is_in_the_audit_trail(api: TestClient, team: Tea
 
 
 def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
-    api: TestClient, team: Team, monkeypatch: pytest.MonkeyPatch
+    api: TestClient, members: Members, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What repeats is one entry an hour with a count: refusals, and waking a model that is awake already."""
     hour, passed = clock.now().replace(minute=10), itertools.count()
     monkeypatch.setattr(clock, "now", lambda: hour + timedelta(milliseconds=next(passed)))
     for number in range(3):
         for _ in range(4):
-            assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
-        refused = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["reader"], key=f"{number}.txt")
+            assert _ask(api, ("POST", "/api/runs"), members.tokens["reader"]).status_code == 403
+        refused = _ask(api, ("DELETE", "/api/stories/{key}"), members.tokens["reader"], key=f"{number}.txt")
         assert refused.status_code == 403
-        assert _ask(api, ("POST", "/api/wake"), team.tokens["reader"]).status_code == 409
+        assert _ask(api, ("POST", "/api/wake"), members.tokens["reader"]).status_code == 409
     for number in range(2):
-        gone = _ask(api, ("DELETE", "/api/stories/{key}"), team.tokens["author"], key=f"no{number}.txt")
+        gone = _ask(api, ("DELETE", "/api/stories/{key}"), members.tokens["author"], key=f"no{number}.txt")
         assert gone.status_code == 404
     hour += timedelta(hours=1)
-    assert _ask(api, ("POST", "/api/runs"), team.tokens["reader"]).status_code == 403
-    assert _ask(api, ("POST", "/api/runs"), team.tokens["author"]).status_code == 202
-    page = _ask(api, ("GET", "/api/audit"), team.tokens["owner"]).json()
+    assert _ask(api, ("POST", "/api/runs"), members.tokens["reader"]).status_code == 403
+    assert _ask(api, ("POST", "/api/runs"), members.tokens["author"]).status_code == 202
+    page = _ask(api, ("GET", "/api/audit"), members.tokens["owner"]).json()
     seen = [(entry["action"], entry["object"], entry["status"], entry["count"]) for entry in page["entries"]]
     (started, *rest), run_id = seen, page["entries"][0]["object"]
     assert started == ("POST /api/runs", run_id, 202, 1)
@@ -260,21 +264,21 @@ def test_a_reader_in_a_loop_does_not_fill_the_audit_trail(
     assert len(table.query(audit.PARTITION)) == len(seen)
 
 
-def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team) -> None:
+def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, members: Members) -> None:
     made = api.post(
         "/api/keys",
-        headers={"Authorization": f"Bearer {team.tokens['author']}"},
+        headers={"Authorization": f"Bearer {members.tokens['author']}"},
         json={"name": "nightly", "scopes": ["chat"]},
     ).json()
     for _ in range(3):
-        _ask(api, ("DELETE", "/api/keys/{key_id}"), team.tokens["author"], key_id=made["key_id"])
+        _ask(api, ("DELETE", "/api/keys/{key_id}"), members.tokens["author"], key_id=made["key_id"])
     seen: list[dict[str, Any]] = []
     before = ""
     while True:
         page = api.get(
             "/api/audit",
             params={"limit": 3, "before": before},
-            headers={"Authorization": f"Bearer {team.tokens['owner']}"},
+            headers={"Authorization": f"Bearer {members.tokens['owner']}"},
         ).json()
         seen += page["entries"]
         if page["next_before"] is None:
@@ -285,7 +289,7 @@ def test_an_owner_reads_the_audit_trail_page_by_page(api: TestClient, team: Team
         "POST /api/keys",
     ]
     assert {entry["object"] for entry in seen} == {made["key_id"]}
-    assert {entry["principal"] for entry in seen} == {team.subs["author"]}
+    assert {entry["principal"] for entry in seen} == {members.subs["author"]}
     assert made["key"] not in repr(seen)
     (item, *_) = table.query(audit.PARTITION)
     assert item["expires_at"] > clock.now().timestamp() + 364 * 86_400

@@ -11,7 +11,7 @@ from record_failure.handler import handler as record_failure
 from shared.aws import clients
 from shared.recovery import failures
 from shared.runs import lock, run_records
-from tests.unit.functions.conftest import House, Letters
+from tests.unit.functions.conftest import DeployedResources, Letters
 
 RUN = "20260903-090000-eeee"
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -37,9 +37,9 @@ def _caught(job: str) -> dict[str, Any]:
 
 
 def test_a_failed_training_job_shows_the_end_of_its_own_log(
-    house: House, context: LambdaContext, letters: Letters
+    resources: DeployedResources, context: LambdaContext, letters: Letters
 ) -> None:
-    job = f"{house.table}-train-{RUN}"
+    job = f"{resources.table}-train-{RUN}"
     _log(job, [f"line {number}" for number in range(100)])
     assert lock.acquire(RUN, "arn")
     run_records.enter(RUN, "StageBaseModel")
@@ -61,9 +61,9 @@ def test_a_failed_training_job_shows_the_end_of_its_own_log(
 
 @pytest.mark.aws_fact
 def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
-    house: House, context: LambdaContext, letters: Letters
+    resources: DeployedResources, context: LambdaContext, letters: Letters
 ) -> None:
-    job = f"{house.table}-train-{RUN}"
+    job = f"{resources.table}-train-{RUN}"
     # A progress bar redraws itself without a line feed, so the log has all of it as one line.
     _log(job, ["step \r" * 35_000 + f"step {number} of 3" for number in range(3)])
     run_records.enter(RUN, "StageBaseModel")
@@ -102,10 +102,12 @@ def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: s
     assert "Command" not in failure.cause and "train.py" not in failure.cause
 
 
-def test_the_failure_is_told_once(house: House, context: LambdaContext, letters: Letters) -> None:
+def test_the_failure_is_told_once(
+    resources: DeployedResources, context: LambdaContext, letters: Letters
+) -> None:
     run_records.enter(RUN, "Train")
-    record_failure(_caught(f"{house.table}-none"), context)
-    record_failure(_caught(f"{house.table}-none"), context)
+    record_failure(_caught(f"{resources.table}-none"), context)
+    record_failure(_caught(f"{resources.table}-none"), context)
     detail = {"name": RUN, "status": "FAILED", "error": "States.TaskFailed", "cause": "other words"}
     record_failure({"detail-type": "Step Functions Execution Status Change", "detail": detail}, context)
     run = run_records.get(RUN)
@@ -114,7 +116,9 @@ def test_the_failure_is_told_once(house: House, context: LambdaContext, letters:
     assert len(letters()) == 1
 
 
-def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, letters: Letters) -> None:
+def test_a_run_that_succeeded_stays_so(
+    resources: DeployedResources, context: LambdaContext, letters: Letters
+) -> None:
     run_records.enter(RUN, "Announce")
     run_records.finish(RUN, "succeeded", "v1 answers and stops.")
     record_failure(_caught("late"), context)
@@ -152,7 +156,7 @@ def test_a_run_that_succeeded_stays_so(house: House, context: LambdaContext, let
     ],
 )
 def test_every_kind_of_cause_becomes_words(
-    house: House, error: str, cause: str, step: str, words: str
+    resources: DeployedResources, error: str, cause: str, step: str, words: str
 ) -> None:
     failure = failures.explain(step, error, cause)
     assert failure.cause == words

@@ -12,7 +12,7 @@ from gate.handler import handler as gate
 from gate.rules import decide
 from shared.aws import clients
 from shared.runs.evaluation import EvaluationResult
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.evaluations import evaluation
 
 RULES = GateRules(
@@ -102,16 +102,16 @@ def test_all_reasons_are_named() -> None:
 
 
 def test_an_evaluation_of_another_version_is_refused_with_the_cure(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     run = "20260902-090000-eeee"
     body = b'{"base": {"perplexity": 30.0}}'
-    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.evaluation_json(run), Body=body)
+    clients.s3().put_object(Bucket=resources.artifacts, Key=s3_keys.evaluation_json(run), Body=body)
     jobs = {
         "processing_job_name": "x",
         "training_job_name": "y",
-        "training_output_uri": f"s3://{house.artifacts}/runs/{run}/training/",
-        "evaluation_output_uri": f"s3://{house.artifacts}/runs/{run}/evaluation/",
+        "training_output_uri": f"s3://{resources.artifacts}/runs/{run}/training/",
+        "evaluation_output_uri": f"s3://{resources.artifacts}/runs/{run}/evaluation/",
     }
     with pytest.raises(UnreadableEvaluationError, match=r"base.writing.*start the run again"):
         gate({"run_id": run, "jobs": jobs}, context)

@@ -9,7 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from chat_api.app import app
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 CHAT = "/api/v1/chat/completions"
@@ -39,10 +39,10 @@ JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
-def api(house: House, awake_v1: StandIn) -> Iterator[TestClient]:
+def api(resources: DeployedResources, awake_v1: StandIn) -> Iterator[TestClient]:
     """The app, for a person who has signed in, with a model that ends its answer at once."""
     awake_v1.stream = [b"data: [DONE]\n\n"]
-    with TestClient(app, headers=asked_by(), raise_server_exceptions=False) as client:
+    with TestClient(app, headers=caller_headers(), raise_server_exceptions=False) as client:
         yield client
 
 

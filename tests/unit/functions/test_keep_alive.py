@@ -16,10 +16,10 @@ from chat_api.services import generation
 from shared.aws import clients
 from stacks.chat.page import READ_TIMEOUT
 from tests.unit.functions.api_server import serving
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-PERSON = asked_by("u1")
+PERSON = caller_headers("u1")
 CHAT = "/api/v1/chat/completions"
 MESSAGES: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Tell me of the hill."}]
 HELLO: dict[str, Any] = {"messages": MESSAGES}
@@ -42,7 +42,7 @@ def slow(awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> StandIn:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
     with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client

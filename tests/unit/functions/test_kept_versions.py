@@ -12,14 +12,14 @@ from shared import clock
 from shared.aws import clients
 from shared.items import ModelVersion
 from shared.models import versions
-from tests.unit.functions.conftest import BASE_MODEL, House, asked_by
+from tests.unit.functions.conftest import BASE_MODEL, DeployedResources, caller_headers
 
 EMAIL = "writer@example.com"
 
 
 @pytest.fixture
-def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
-    with TestClient(app, headers=asked_by(email=EMAIL)) as client:
+def api(resources: DeployedResources, lambdas_at_once: None) -> Iterator[TestClient]:
+    with TestClient(app, headers=caller_headers(email=EMAIL)) as client:
         yield client
 
 
@@ -44,12 +44,12 @@ def _found(version: str) -> ModelVersion:
     return model
 
 
-def test_a_version_that_waited_can_still_be_approved(house: House, api: TestClient) -> None:
+def test_a_version_that_waited_can_still_be_approved(resources: DeployedResources, api: TestClient) -> None:
     _keep("v3", "pending")
     assert api.post("/api/models/v3/approve").status_code == 202
     assert (_found("v3").status, _found("v3").decided_by) == ("approved", "u1")
     machines = clients.stepfunctions()
-    (run,) = machines.list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    (run,) = machines.list_executions(stateMachineArn=resources.state_machine_arn)["executions"]
     told = json.loads(machines.describe_execution(executionArn=run["executionArn"])["input"])
     assert told["version"] == "v3"
 
@@ -60,7 +60,7 @@ def test_and_rejected(api: TestClient) -> None:
     assert _found("v3").status == "rejected"
 
 
-def test_packages_are_forgotten_once(house: House) -> None:
+def test_packages_are_forgotten_once(resources: DeployedResources) -> None:
     _keep("v3", "approved")
     versions.save(_found("v3").model_copy(update={"model_package_arn": "arn:old"}))
     versions.clear_packages()

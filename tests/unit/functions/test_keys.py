@@ -16,7 +16,7 @@ from chat_api.dependencies.identity import User
 from shared import clock, table
 from shared.accounts import keys, people
 from shared.items import KeyScope
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.people import SignedIn, somebody
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
@@ -25,16 +25,16 @@ OPEN = {("GET", "/api/health")}
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app, without anybody signed in."""
     with TestClient(app) as client:
         yield client
 
 
 @pytest.fixture
-def maker(house: House) -> Iterator[SignedIn]:
+def maker(resources: DeployedResources) -> Iterator[SignedIn]:
     """Somebody who may sign in, and whose keys therefore work."""
-    with somebody(house.table) as signed_in:
+    with somebody(resources.table) as signed_in:
         yield signed_in
 
 
@@ -104,7 +104,7 @@ def test_the_key_itself_is_nowhere(
 def test_a_person_makes_lists_and_revokes_keys(
     api: TestClient, maker: SignedIn, context: LambdaContext
 ) -> None:
-    person = asked_by(maker.sub, email=EMAIL)
+    person = caller_headers(maker.sub, email=EMAIL)
     wanted = {"name": "nightly", "scopes": ["read"], "requests_per_minute": 5}
     made = api.post("/api/keys", json=wanted, headers=person)
     assert made.status_code == 201
@@ -142,12 +142,12 @@ def test_a_person_makes_lists_and_revokes_keys(
 )
 def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
     wanted = {"name": "nightly", "scopes": ["read"], **wrong}
-    answer = api.post("/api/keys", json=wanted, headers=asked_by())
+    answer = api.post("/api/keys", json=wanted, headers=caller_headers())
     assert answer.status_code == 422
     assert answer.json()["error"]["message"].startswith(where)
 
 
-def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_listed_newest_first(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> None:
     for second in (3, 1, 2):
         moment = clock.instant(f"2026-09-30T18:04:0{second}.000Z")
         monkeypatch.setattr(clock, "now", lambda at=moment: at)
@@ -157,7 +157,7 @@ def test_keys_are_listed_newest_first(house: House, monkeypatch: pytest.MonkeyPa
 
 def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     key, _ = keys.issue_key("nightly", ["read"], 2, by="u1", email=EMAIL)
-    asks = asked_by(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
+    asks = caller_headers(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
     moment = clock.instant("2026-09-30T18:04:40.000Z")
     monkeypatch.setattr(clock, "now", lambda: moment)
     assert [api.get("/api/runs", headers=asks).status_code for _ in range(2)] == [200, 200]
@@ -174,7 +174,9 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
     assert api.get("/api/runs", headers=asks).status_code == 200
     (minute, *_) = table.query(f"USAGE#key:{key.key_id}")
     assert minute["expires_at"] > moment.timestamp()
-    assert api.get("/api/runs", headers=asked_by()).status_code == 200, "people's requests are not counted"
+    assert api.get("/api/runs", headers=caller_headers()).status_code == 200, (
+        "people's requests are not counted"
+    )
 
 
 def test_what_a_key_does_is_told_from_what_its_maker_does() -> None:
@@ -209,7 +211,7 @@ def test_no_route_escapes_the_sign_in(api: TestClient, route: tuple[str, str]) -
 def test_every_route_needs_the_one_scope_that_the_documentation_says(
     api: TestClient, route: tuple[str, str]
 ) -> None:
-    answer = _ask(api, route, asked_by(sub="key:0123456789ab", scopes=""))
+    answer = _ask(api, route, caller_headers(sub="key:0123456789ab", scopes=""))
     assert answer.status_code == 403
     error = answer.json()["error"]
     assert error["type"] == "not_allowed"
@@ -218,8 +220,8 @@ def test_every_route_needs_the_one_scope_that_the_documentation_says(
     written = (Path(__file__).parents[3] / "docs" / "api.md").read_text()
     assert f"| `{' '.join(route)}` | `{scope}` |" in written
     others = " ".join({*people.SCOPES["owner"]} - {scope})
-    assert _ask(api, route, asked_by(scopes=others)).status_code == 403
-    of_person = _ask(api, route, asked_by(scopes="nothing")).json()["error"]
+    assert _ask(api, route, caller_headers(scopes=others)).status_code == 403
+    of_person = _ask(api, route, caller_headers(scopes="nothing")).json()["error"]
     assert (of_person["type"], of_person["message"]) == (
         "not_allowed",
         f"This needs the scope {scope}, which your role does not give you.",

@@ -8,13 +8,13 @@ import pytest
 from shared import clock, table
 from shared.spending import ledger
 from shared.spending.ledger import LimitReached, PriceUnknown
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 NOON = datetime(2026, 9, 30, 12, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _at_noon(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def _at_noon(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
     monkeypatch.setattr(clock, "now", lambda: NOON)
 

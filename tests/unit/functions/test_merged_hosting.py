@@ -17,7 +17,7 @@ from shared.aws import clients
 from shared.items import ModelVersion
 from shared.models import versions
 from smoke_test.handler import handler as smoke_test
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 GPT2 = {
@@ -35,7 +35,7 @@ TEMPLATE = b"{% for message in messages %}{{ message['content'] }}{% endfor %}"
 
 
 @pytest.fixture
-def gpt2(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
+def gpt2(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> DeployedResources:
     """The app set to GPT-2, which is staged; nothing is registered."""
     monkeypatch.setenv("STORYLOOM_BASE_MODEL", json.dumps(GPT2))
     base = s3_keys.base_model("gpt2", "r1")
@@ -44,11 +44,13 @@ def gpt2(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
     }
     files["staged.json"] = b'{"architecture": "GPT2LMHeadModel", "hosting": "merged"}'
     for name, body in files.items():
-        clients.s3().put_object(Bucket=house.artifacts, Key=base + name, Body=body)
-    return house
+        clients.s3().put_object(Bucket=resources.artifacts, Key=base + name, Body=body)
+    return resources
 
 
-def _trained(house: House, version: str, run_id: str = RUN, *, merged: bool = True) -> ModelVersion:
+def _trained(
+    resources: DeployedResources, version: str, run_id: str = RUN, *, merged: bool = True
+) -> ModelVersion:
     """A version as its run leaves it."""
     adapter = s3_keys.adapter(run_id)
     files = {f"{adapter}{name}": b"{}" for name in (*s3_keys.ADAPTER_FILES, "tokenizer.json")}
@@ -57,12 +59,12 @@ def _trained(house: House, version: str, run_id: str = RUN, *, merged: bool = Tr
         files[f"{s3_keys.merged(run_id)}model.safetensors"] = f"merged for {version}".encode()
         files[f"{s3_keys.merged(run_id)}config.json"] = b"another release's form"
     for key, body in files.items():
-        clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=body)
+        clients.s3().put_object(Bucket=resources.artifacts, Key=key, Body=body)
     model = ModelVersion(
         version=version,
         run_id=run_id,
         status="approved",
-        adapter_uri=s3_keys.uri(house.artifacts, adapter),
+        adapter_uri=s3_keys.uri(resources.artifacts, adapter),
         adapter_sha256="a" * 64,
         base_model=str(GPT2["id"]),
         base_revision="r1",
@@ -72,7 +74,9 @@ def _trained(house: House, version: str, run_id: str = RUN, *, merged: bool = Tr
     return model
 
 
-def _deployed(house: House, context: LambdaContext, sagemaker: StandIn, version: str) -> dict[str, Any]:
+def _deployed(
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, version: str
+) -> dict[str, Any]:
     deployment = deploy({"run_id": RUN, "version": version}, context)
     sagemaker.in_service()
     said = {"role": "assistant", "content": " the sea was calm."}
@@ -86,19 +90,19 @@ def _chat(model: str) -> dict[str, Any]:
     return {"model": model, "messages": [{"role": "user", "content": "Once"}]}
 
 
-def _bundle(house: House, version: str) -> dict[str, bytes]:
+def _bundle(resources: DeployedResources, version: str) -> dict[str, bytes]:
     prefix = s3_keys.hosting(version)
-    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+    listed = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=prefix).get("Contents", [])
     return {
         entry["Key"].removeprefix(prefix): clients.s3()
-        .get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"]
+        .get_object(Bucket=resources.artifacts, Key=entry["Key"])["Body"]
         .read()
         for entry in listed
     }
 
 
 def test_its_bundle_is_the_merged_weights_in_the_place_of_the_bases(
-    gpt2: House, context: LambdaContext, sagemaker: StandIn
+    gpt2: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     _trained(gpt2, "v1")
     deployment = _deployed(gpt2, context, sagemaker, "v1")
@@ -128,13 +132,15 @@ def test_its_bundle_is_the_merged_weights_in_the_place_of_the_bases(
     assert sagemaker.asked[-1]["messages"][0]["content"].startswith("Once upon a time")
 
 
-def test_only_the_live_version_can_be_asked(gpt2: House, context: LambdaContext, sagemaker: StandIn) -> None:
+def test_only_the_live_version_can_be_asked(
+    gpt2: DeployedResources, context: LambdaContext, sagemaker: StandIn
+) -> None:
     _trained(gpt2, "v1", "20260901-090000-aaaa")
     _deployed(gpt2, context, sagemaker, "v1")
     _trained(gpt2, "v2")
     _deployed(gpt2, context, sagemaker, "v2")
     assert not any(name.startswith("adapters/") for name in _bundle(gpt2, "v2"))
-    with TestClient(create_app(), headers=asked_by()) as client:
+    with TestClient(create_app(), headers=caller_headers()) as client:
         listed = client.get("/api/v1/models").json()["data"]
         assert [model["id"] for model in listed] == ["storyloom", "v2"]
         assert client.get("/api/status").json()["models"] == ["storyloom", "v2"]
@@ -154,7 +160,7 @@ def test_only_the_live_version_can_be_asked(gpt2: House, context: LambdaContext,
 
 
 def test_whichever_version_the_endpoint_has_answers_as_the_live_one(
-    gpt2: House, context: LambdaContext, sagemaker: StandIn
+    gpt2: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     """The endpoint has the next version, and no other, minutes before that has passed its smoke test."""
     _trained(gpt2, "v1")
@@ -162,14 +168,14 @@ def test_whichever_version_the_endpoint_has_answers_as_the_live_one(
     choice = {"index": 0, "delta": {"content": "Once"}, "finish_reason": "stop"}
     chunk = {"id": "c", "object": "chat.completion.chunk", "created": 5, "model": "v2", "choices": [choice]}
     sagemaker.stream = [f"data: {json.dumps(chunk)}\n\n".encode(), b"data: [DONE]\n\n"]
-    with TestClient(create_app(), headers=asked_by()) as client:
+    with TestClient(create_app(), headers=caller_headers()) as client:
         assert client.post("/api/v1/chat/completions", json=_chat("storyloom")).json()["model"] == "v2"
         client.post("/api/v1/chat/completions", json=_chat("v1"))
     assert [asked["model"] for asked in sagemaker.asked[-2:]] == ["storyloom", "v1"]
 
 
 def test_the_version_before_answers_again_after_a_deployment(
-    gpt2: House, context: LambdaContext, sagemaker: StandIn
+    gpt2: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     for version, run_id in (("v1", "20260901-090000-aaaa"), ("v2", RUN)):
         _trained(gpt2, version, run_id)
@@ -181,7 +187,7 @@ def test_the_version_before_answers_again_after_a_deployment(
 
 
 def test_a_version_without_merged_weights_is_refused_in_words(
-    gpt2: House, context: LambdaContext, sagemaker: StandIn
+    gpt2: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     _trained(gpt2, "v1", merged=False)
     with pytest.raises(IncompleteModelError, match=r"v1 has no merged weights .* Start a run"):

@@ -13,7 +13,7 @@ from shared.spending import ledger, meter
 from shared.spending.ledger_entries import ConditionFailed
 from shared.spending.meter import Machines
 from shared.spending.spending_refused import LimitReached, PriceUnknown
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 MADE = datetime(2026, 9, 30, 12, tzinfo=UTC)
@@ -33,12 +33,12 @@ def _seconds(month: str = "2026-09") -> dict[str, float]:
 
 
 @pytest.fixture(autouse=True)
-def _limited(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def _limited(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
     monkeypatch.setattr(clock, "now", lambda: MADE)
 
 
-def test_costs_count_from_creation_to_the_end(house: House) -> None:
+def test_costs_count_from_creation_to_the_end(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     assert _seconds() == {"ml.g6.xlarge": 300}
     meter.close(G6, _after(minutes=7))
@@ -46,25 +46,27 @@ def test_costs_count_from_creation_to_the_end(house: House) -> None:
     assert _seconds() == {"ml.g6.xlarge": 420}
 
 
-def test_an_endpoint_that_was_never_observed_is_counted(house: House) -> None:
+def test_an_endpoint_that_was_never_observed_is_counted(resources: DeployedResources) -> None:
     meter.close(G6, _after(minutes=3))
     assert _seconds() == {"ml.g6.xlarge": 180}
 
 
-def test_an_outdated_observation_counts_nothing(house: House) -> None:
+def test_an_outdated_observation_counts_nothing(resources: DeployedResources) -> None:
     meter.close(G6, _after(minutes=7))
     meter.record(G6, _after(minutes=6))
     assert (_seconds(), meter.read_meter().fleets) == ({"ml.g6.xlarge": 420}, {})
 
 
-def test_an_end_at_the_time_of_an_observation_is_recorded(house: House) -> None:
+def test_an_end_at_the_time_of_an_observation_is_recorded(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     meter.close(G6, _after(minutes=5))
     meter.record(None, _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 300}
 
 
-def test_concurrent_observations_count_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_observations_count_once(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meter.record(G6, _after(minutes=5))
     stale = [meter.read_meter()]
     meter.record(G6, _after(minutes=10))
@@ -74,28 +76,28 @@ def test_concurrent_observations_count_once(house: House, monkeypatch: pytest.Mo
     assert _seconds() == {"ml.g6.xlarge": 660}
 
 
-def test_an_interrupted_sleep_is_settled_by_the_next_observation(house: House) -> None:
+def test_an_interrupted_sleep_is_settled_by_the_next_observation(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     meter.record(None, _after(minutes=10))
     meter.record(None, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 600}
 
 
-def test_an_interrupted_deletion_is_counted_until_its_request(house: House) -> None:
+def test_an_interrupted_deletion_is_counted_until_its_request(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     meter.record_deletion(G6, _after(minutes=6))
     meter.record(None, _after(minutes=10))
     assert (_seconds(), meter.read_meter().fleets) == ({"ml.g6.xlarge": 360}, {})
 
 
-def test_a_deletion_that_never_happened_does_not_end_the_costs(house: House) -> None:
+def test_a_deletion_that_never_happened_does_not_end_the_costs(resources: DeployedResources) -> None:
     meter.record_deletion(G6, _after(minutes=6))
     meter.record(G6, _after(minutes=10))
     meter.record(None, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 900}
 
 
-def test_an_endpoint_made_after_a_deletion_is_counted_separately(house: House) -> None:
+def test_an_endpoint_made_after_a_deletion_is_counted_separately(resources: DeployedResources) -> None:
     meter.record_deletion(G6, _after(minutes=6))
     meter.record(Machines({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 420}
@@ -103,7 +105,11 @@ def test_an_endpoint_made_after_a_deletion_is_counted_separately(house: House) -
 
 @pytest.mark.parametrize("restarts", [False, True])
 def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
-    house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, restarts: bool
+    resources: DeployedResources,
+    awake_v1: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    restarts: bool,
 ) -> None:
     made = (endpoint.describe() or pytest.fail("no endpoint")).created_at
     monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=2))
@@ -144,40 +150,42 @@ def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
     assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(seconds, abs=1)
 
 
-def test_a_replaced_endpoint_is_counted_by_its_own_machine(house: House) -> None:
+def test_a_replaced_endpoint_is_counted_by_its_own_machine(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     meter.record(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 480, "ml.g5.xlarge": 120}
 
 
-def test_a_new_month_starts_at_zero(house: House) -> None:
+def test_a_new_month_starts_at_zero(resources: DeployedResources) -> None:
     meter.record(G6, _after(hours=11))
     meter.record(G6, _after(hours=13))
     assert (_seconds(), _seconds("2026-10")) == ({"ml.g6.xlarge": 12 * 3600}, {"ml.g6.xlarge": 3600})
     assert ledger.totals("2026-10").spent_usd == 1.13
 
 
-def test_the_months_total_is_the_sum_of_its_entries(house: House) -> None:
+def test_the_months_total_is_the_sum_of_its_entries(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=60))
     assert costs.this_month_cost_usd() == 1.13
     (entry,) = ledger.month().entries
     assert (entry.kind, entry.instance, entry.day) == ("endpoint", "ml.g6.xlarge", "2026-09-30")
 
 
-def test_no_total_is_shown_without_a_price(house: House) -> None:
+def test_no_total_is_shown_without_a_price(resources: DeployedResources) -> None:
     assert costs.this_month_cost_usd() == 0
     meter.record(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
     assert costs.this_month_cost_usd() is None
     assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
-def test_all_machines_are_counted(house: House) -> None:
+def test_all_machines_are_counted(resources: DeployedResources) -> None:
     meter.record(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 3600}
     assert costs.this_month_cost_usd() == 1.13
 
 
-def test_machines_that_change_between_observations_count_for_the_whole_time(house: House) -> None:
+def test_machines_that_change_between_observations_count_for_the_whole_time(
+    resources: DeployedResources,
+) -> None:
     meter.record(G6, _after(minutes=5))
     meter.record(Machines({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 900}
@@ -185,7 +193,7 @@ def test_machines_that_change_between_observations_count_for_the_whole_time(hous
     assert _seconds() == {"ml.g6.xlarge": 1500}
 
 
-def test_an_update_is_counted_by_sagemakers_times(house: House) -> None:
+def test_an_update_is_counted_by_sagemakers_times(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     both = {"ml.g6.xlarge": 1, "ml.g5.xlarge": 1}
     meter.record(Machines(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
@@ -195,7 +203,9 @@ def test_an_update_is_counted_by_sagemakers_times(house: House) -> None:
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
 
 
-def test_an_unobserved_update_is_counted_in_addition(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unobserved_update_is_counted_in_addition(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meter.record(G6, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g5.xlarge")
@@ -205,7 +215,9 @@ def test_an_unobserved_update_is_counted_in_addition(house: House, monkeypatch: 
     assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
 
 
-def test_an_update_that_never_happened_costs_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_update_that_never_happened_costs_nothing(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settled = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
     meter.record(settled, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
@@ -214,7 +226,9 @@ def test_an_update_that_never_happened_costs_nothing(house: House, monkeypatch: 
     assert _seconds() == {"ml.g6.xlarge": 20 * 60}
 
 
-def test_a_start_is_reserved_before_it_begins(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_start_is_reserved_before_it_begins(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     meter.reserve_start("ml.g6.xlarge")
     assert ledger.totals().reserved_usd == pytest.approx(1.13 * 45 / 60, abs=1e-5)
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=1))
@@ -233,7 +247,7 @@ def test_a_start_is_reserved_before_it_begins(house: House, monkeypatch: pytest.
 
 
 def test_a_start_that_could_not_be_recorded_is_an_error(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def always_changed(*_: object, **__: object) -> None:
         raise ConditionFailed
@@ -243,13 +257,13 @@ def test_a_start_that_could_not_be_recorded_is_an_error(
         meter.reserve_start("ml.g6.xlarge")
 
 
-def test_the_lease_of_a_start_that_never_happened_is_released(house: House) -> None:
+def test_the_lease_of_a_start_that_never_happened_is_released(resources: DeployedResources) -> None:
     meter.reserve_start("ml.g6.xlarge")
     meter.record(None, _after(minutes=5))
     assert (ledger.totals().reserved_usd, ledger.totals().spent_usd) == (0, 0)
 
 
-def test_an_unaffordable_start_is_refused(house: House) -> None:
+def test_an_unaffordable_start_is_refused(resources: DeployedResources) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4.5)
     with pytest.raises(LimitReached):
         meter.reserve_start("ml.g6.xlarge")
@@ -258,14 +272,16 @@ def test_an_unaffordable_start_is_refused(house: House) -> None:
     assert ledger.totals().reserved_usd == 4.5
 
 
-def test_costs_are_counted_even_if_the_lease_cannot_be_extended(house: House) -> None:
+def test_costs_are_counted_even_if_the_lease_cannot_be_extended(resources: DeployedResources) -> None:
     ledger.reserve("training", "job", "ml.g6.xlarge", 4.9)
     with pytest.raises(LimitReached):
         meter.extend_lease(G6, _after(minutes=5))
     assert ledger.totals().spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
 
 
-def test_a_lease_moves_to_the_next_month(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_moves_to_the_next_month(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "50")
     meter.extend_lease(G6, _after(hours=11, minutes=58))
     meter.extend_lease(G6, _after(hours=12, minutes=3))
@@ -275,12 +291,12 @@ def test_a_lease_moves_to_the_next_month(house: House, monkeypatch: pytest.Monke
     assert october.spent_usd == pytest.approx(1.13 * 3 / 60, abs=1e-5)
 
 
-def test_machines_that_scaling_may_add_are_reserved(house: House) -> None:
+def test_machines_that_scaling_may_add_are_reserved(resources: DeployedResources) -> None:
     meter.extend_lease(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
 
 
-def test_extending_a_lease_needs_money_for_what_was_used(house: House) -> None:
+def test_extending_a_lease_needs_money_for_what_was_used(resources: DeployedResources) -> None:
     meter.extend_lease(G6, _after(minutes=1))
     ledger.reserve("training", "job", "ml.g6.xlarge", 5 - 1.13 * 16 / 60 - 0.001)
     with pytest.raises(LimitReached):

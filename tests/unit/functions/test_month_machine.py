@@ -32,7 +32,7 @@ from shared.runs import lock, run_records
 from shared.spending import ledger, meter
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.endpoint_machine import Crashed, Troubled
 from tests.unit.functions.month_machine import USD_PER_HOUR, Job, MonthMachine, no_capacity
 from tests.unit.functions.test_endpoint_manager_machine import World
@@ -51,9 +51,11 @@ class Month(World):
 
     sagemaker: MonthMachine
 
-    def __init__(self, house: House, context: LambdaContext, patch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, resources: DeployedResources, context: LambdaContext, patch: pytest.MonkeyPatch
+    ) -> None:
         """Put the stand-ins in their places."""
-        super().__init__(house, context, patch)
+        super().__init__(resources, context, patch)
         self.sagemaker = MonthMachine(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
@@ -367,9 +369,9 @@ class Spending(RuleBasedStateMachine):
 
 
 @pytest.fixture
-def month(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Month:
+def month(resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> Month:
     """A month of its own."""
-    return Month(house, context, monkeypatch)
+    return Month(resources, context, monkeypatch)
 
 
 def test_a_month_keeps_to_its_limit_whatever_happens_in_it(month: Month) -> None:

@@ -9,11 +9,11 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from shared import clock
 from shared.spending import ledger, prices
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 
 
 @pytest.fixture
-def client(house: House) -> TestClient:
+def client(resources: DeployedResources) -> TestClient:
     return TestClient(app)
 
 
@@ -41,7 +41,7 @@ def _month(monkeypatch: pytest.MonkeyPatch, *entries: Any, limit: float | None =
 
 
 def _costs(client: TestClient, query: str = "", scopes: str = "read") -> Any:
-    return client.get(f"/api/costs{query}", headers=asked_by(scopes=scopes))
+    return client.get(f"/api/costs{query}", headers=caller_headers(scopes=scopes))
 
 
 def test_the_parts_add_up_to_the_total(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,23 +11,23 @@ from chat_api.app import app
 from shared import clock, table
 from shared.accounts import keys, people
 from shared.aws import clients
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.people import SignedIn, join, somebody
 
 ADA = "ada@example.com"
 
 
 @pytest.fixture
-def owner(house: House) -> Iterator[SignedIn]:
+def owner(resources: DeployedResources) -> Iterator[SignedIn]:
     """The first owner of a pool."""
-    with somebody(house.table) as signed_in:
+    with somebody(resources.table) as signed_in:
         yield signed_in
 
 
 @pytest.fixture
 def api(owner: SignedIn) -> Iterator[TestClient]:
     """The app, as the owner asks it."""
-    with TestClient(app, headers=asked_by(owner.sub, email="writer@example.com")) as client:
+    with TestClient(app, headers=caller_headers(owner.sub, email="writer@example.com")) as client:
         yield client
 
 
@@ -167,7 +167,7 @@ def test_an_owner_of_before_changes_nobody_though_the_authorizer_still_knows_the
         api.delete(f"/api/people/{other}"),
     ):
         assert (refused.status_code, refused.json()["error"]["type"]) == (403, "not_allowed")
-    with TestClient(app, headers=asked_by(other)) as remaining:
+    with TestClient(app, headers=caller_headers(other)) as remaining:
         listed = remaining.get("/api/people").json()["people"]
     roles = {person["email"]: person["role"] for person in listed}
     assert (roles["other@example.com"], roles[ADA]) == ("owner", "reader")
@@ -191,7 +191,7 @@ def test_an_invalid_address_is_refused(api: TestClient, email: str) -> None:
     assert api.post("/api/people", json={"email": email}).status_code == 422
 
 
-def test_everybody_can_read_their_own_scopes(house: House) -> None:
+def test_everybody_can_read_their_own_scopes(resources: DeployedResources) -> None:
     with TestClient(app) as client:
-        reader = client.get("/api/me", headers=asked_by("u1", "chat", email=ADA)).json()
+        reader = client.get("/api/me", headers=caller_headers("u1", "chat", email=ADA)).json()
     assert reader == {"id": "u1", "name": ADA, "scopes": ["chat"]}

@@ -13,16 +13,16 @@ from authorizer import handler as authorizer
 from authorizer import standing
 from shared import clock, table
 from shared.accounts import keys, people
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.people import SignedIn, somebody
 
 ARN = "arn:aws:execute-api:us-east-1:123456789012:abc123/prod/GET/api/status"
 
 
 @pytest.fixture
-def person(house: House) -> Iterator[SignedIn]:
+def person(resources: DeployedResources) -> Iterator[SignedIn]:
     """Somebody who has signed in."""
-    with somebody(house.table) as signed_in:
+    with somebody(resources.table) as signed_in:
         yield signed_in
 
 
@@ -66,7 +66,7 @@ def test_a_key_expires(person: SignedIn, context: LambdaContext, monkeypatch: py
         _ask(text, context)
 
 
-def test_a_key_without_expiry_expires_after_a_year(house: House) -> None:
+def test_a_key_without_expiry_expires_after_a_year(resources: DeployedResources) -> None:
     key, _ = keys.issue_key("nightly", ["chat"], 60, by="u1", email="")
     table.update("KEYS", key.key_id, {"expires_at": None, "created_at": "2026-01-31T10:00:00.000Z"})
     found = keys.get(key.key_id)

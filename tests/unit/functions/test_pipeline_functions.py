@@ -23,7 +23,7 @@ from shared.runs import lock, run_records
 from shared.runs.lock import AnotherRunInProgress
 from smoke_test.checks import EndpointAnswer, SmokeTestFailed, judge
 from smoke_test.handler import handler as smoke_test
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.evaluations import evaluation
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -41,22 +41,26 @@ def _begin(context: LambdaContext, run_id: str = RUN) -> dict[str, Any]:
 
 
 def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     # More than one page of S3's listing.
     with ThreadPoolExecutor(8) as pool:
         list(
-            pool.map(lambda n: _put(house.stories, f"stories/{n:04}.txt", b"Once upon a time."), range(1100))
+            pool.map(
+                lambda n: _put(resources.stories, f"stories/{n:04}.txt", b"Once upon a time."), range(1100)
+            )
         )
-    _put(house.stories, "novels/")
-    _put(house.stories, "gone.txt")
-    clients.s3().delete_object(Bucket=house.stories, Key="gone.txt")
-    second = clients.s3().put_object(Bucket=house.stories, Key="stories/0007.txt", Body=b"Twice upon a time.")
+    _put(resources.stories, "novels/")
+    _put(resources.stories, "gone.txt")
+    clients.s3().delete_object(Bucket=resources.stories, Key="gone.txt")
+    second = clients.s3().put_object(
+        Bucket=resources.stories, Key="stories/0007.txt", Body=b"Twice upon a time."
+    )
     begun = _begin(context)
     assert begun["files"] == 1100
     assert begun["live"] is None
-    assert begun["batches"] == {"bucket": house.artifacts, "key": s3_keys.batches(RUN)}
-    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.manifest(RUN))["Body"].read()
+    assert begun["batches"] == {"bucket": resources.artifacts, "key": s3_keys.batches(RUN)}
+    body = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.manifest(RUN))["Body"].read()
     lines = [json.loads(line) for line in body.splitlines()]
     assert len(lines) == 1100
     (seventh,) = [line for line in lines if line["key"] == "stories/0007.txt"]
@@ -71,35 +75,37 @@ def test_the_manifest_is_the_newest_versions_without_folders_and_deleted_files(
     assert held.run_id == RUN
 
 
-def test_a_run_started_by_hand_beside_another_is_refused(house: House, context: LambdaContext) -> None:
+def test_a_run_started_by_hand_beside_another_is_refused(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     _begin(context)
     with pytest.raises(AnotherRunInProgress, match=f"Run {RUN} is in progress"):
         _begin(context, "20260902-090001-dddd")
 
 
 def test_begin_names_the_live_adapter_of_the_same_base_only(
-    house: House, context: LambdaContext, live_v1: str
+    resources: DeployedResources, context: LambdaContext, live_v1: str
 ) -> None:
     assert _begin(context)["live"]["version"] == "v1"
     table.update("MODELS", "v1", {"base_revision": "another"})
     assert _begin(context)["live"] is None
 
 
-def _jobs(house: House) -> dict[str, Any]:
+def _jobs(resources: DeployedResources) -> dict[str, Any]:
     return {
         "training_job_name": f"storyloom-train-{RUN}",
         "processing_job_name": f"storyloom-evaluate-{RUN}",
-        "training_output_uri": f"s3://{house.artifacts}/runs/{RUN}/training/",
-        "evaluation_output_uri": f"s3://{house.artifacts}/runs/{RUN}/evaluation/",
+        "training_output_uri": f"s3://{resources.artifacts}/runs/{RUN}/training/",
+        "evaluation_output_uri": f"s3://{resources.artifacts}/runs/{RUN}/evaluation/",
     }
 
 
 def _gate(
-    house: House, context: LambdaContext, base: float, tuned: float, live: float | None
+    resources: DeployedResources, context: LambdaContext, base: float, tuned: float, live: float | None
 ) -> dict[str, Any]:
     found = evaluation(base, tuned, live)
-    _put(house.artifacts, s3_keys.evaluation_json(RUN), json.dumps(found).encode())
-    return gate({"run_id": RUN, "jobs": _jobs(house)}, context)
+    _put(resources.artifacts, s3_keys.evaluation_json(RUN), json.dumps(found).encode())
+    return gate({"run_id": RUN, "jobs": _jobs(resources)}, context)
 
 
 @pytest.mark.parametrize(
@@ -116,7 +122,7 @@ def _gate(
 )
 def test_the_gate(
     *,
-    house: House,
+    resources: DeployedResources,
     context: LambdaContext,
     base: float,
     tuned: float,
@@ -124,7 +130,7 @@ def test_the_gate(
     deploys: bool,
     words: str,
 ) -> None:
-    decided = _gate(house, context, base, tuned, live)
+    decided = _gate(resources, context, base, tuned, live)
     assert decided["deploy"] is deploys
     assert words in decided["decision"]
     assert decided["adapter_uri"].endswith(f"/runs/{RUN}/evaluation/adapter/")
@@ -141,9 +147,9 @@ def _to_register(decided: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_register_makes_one_version_however_often_it_is_tried(
-    house: House, context: LambdaContext, sagemaker: StandIn
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    decided = _gate(house, context, 30.0, 24.0, None)
+    decided = _gate(resources, context, 30.0, 24.0, None)
     first = register(_to_register(decided), context)
     assert register(_to_register(decided), context) == first
     assert first["version"] == "v1"
@@ -151,11 +157,11 @@ def test_register_makes_one_version_however_often_it_is_tried(
     assert package["ModelApprovalStatus"] == "Approved"
     assert package["CustomerMetadataProperties"]["tuned_perplexity"] == "24.0000"
     quality = package["ModelMetrics"]["ModelQuality"]["Statistics"]["S3Uri"]
-    assert quality == f"s3://{house.artifacts}/{s3_keys.evaluation_json(RUN)}"
+    assert quality == f"s3://{resources.artifacts}/{s3_keys.evaluation_json(RUN)}"
     data = package["ModelMetrics"]["ModelDataQuality"]["Statistics"]["S3Uri"]
-    assert data == f"s3://{house.artifacts}/{s3_keys.report(RUN)}"
+    assert data == f"s3://{resources.artifacts}/{s3_keys.report(RUN)}"
     known = package["CustomerMetadataProperties"]
-    assert known["data_manifest"] == f"s3://{house.artifacts}/{s3_keys.manifest(RUN)}"
+    assert known["data_manifest"] == f"s3://{resources.artifacts}/{s3_keys.manifest(RUN)}"
     assert (known["base_revision"], known["adapter_sha256"]) == ("r1", SHA)
     assert (known["run_id"], known["training_job"]) == (RUN, f"storyloom-train-{RUN}")
     assert package["MetadataProperties"] == {"GeneratedBy": f"storyloom-train-{RUN}"}
@@ -165,22 +171,22 @@ def test_register_makes_one_version_however_often_it_is_tried(
     assert (model.stories, model.words, model.decision) == (12, 34567, decided["decision"])
 
 
-def _registered(house: House, context: LambdaContext) -> dict[str, Any]:
+def _registered(resources: DeployedResources, context: LambdaContext) -> dict[str, Any]:
     """Everything before Deploy: base model and adapter in the bucket, the version registered."""
     base = s3_keys.base_model("smollm2-135m", "r1")
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
-        _put(house.artifacts, base + name, name.encode())
-    _put(house.artifacts, f"{base}staged.json", b'{"hosting": "adapters"}')
+        _put(resources.artifacts, base + name, name.encode())
+    _put(resources.artifacts, f"{base}staged.json", b'{"hosting": "adapters"}')
     adapter = s3_keys.adapter(RUN)
-    _put(house.artifacts, f"{adapter}adapter_model.safetensors")
-    _put(house.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
-    decided = _gate(house, context, 30.0, 24.0, None)
+    _put(resources.artifacts, f"{adapter}adapter_model.safetensors")
+    _put(resources.artifacts, f"{adapter}adapter_config.json", b'{"r": 12}')
+    decided = _gate(resources, context, 30.0, 24.0, None)
     registered = register(_to_register(decided), context)
     return {"run_id": RUN, "version": registered["version"]}
 
 
-def _keys(house: House, prefix: str) -> set[str]:
-    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=prefix).get("Contents", [])
+def _keys(resources: DeployedResources, prefix: str) -> set[str]:
+    listed = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=prefix).get("Contents", [])
     return {entry["Key"].removeprefix(prefix) for entry in listed}
 
 
@@ -192,11 +198,11 @@ def _answer(
 
 
 def test_the_first_model_is_deployed_tested_and_made_live(
-    house: House, context: LambdaContext, sagemaker: StandIn
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    event = _registered(house, context)
+    event = _registered(resources, context)
     deployment = deploy(event, context)
-    assert _keys(house, "hosting/v1/") == {
+    assert _keys(resources, "hosting/v1/") == {
         "serving.yaml",
         "name_adapter.py",
         "base/config.json",
@@ -205,7 +211,7 @@ def test_the_first_model_is_deployed_tested_and_made_live(
         "adapters/v1/adapter_model.safetensors",
         "adapters/v1/adapter_config.json",
     }
-    served = clients.s3().get_object(Bucket=house.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
+    served = clients.s3().get_object(Bucket=resources.artifacts, Key="hosting/v1/serving.yaml")["Body"].read()
     config = yaml.safe_load(served)
     assert config["max-lora-rank"] == 16
     assert config["max-model-len"] == 4096
@@ -237,30 +243,32 @@ def test_the_first_model_is_deployed_tested_and_made_live(
     assert sagemaker.created() == 1
 
 
-def _second(house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str) -> dict[str, Any]:
+def _second(
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, live_v1: str
+) -> dict[str, Any]:
     """v1 live and awake, v2 deployed over it and in service."""
     table.count_up("POINTERS", "VERSIONS")
     old = s3_keys.split(versions.get("v1").adapter_uri)[1]  # type: ignore[union-attr]
-    _put(house.artifacts, f"{old}adapter_model.safetensors")
-    _put(house.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
+    _put(resources.artifacts, f"{old}adapter_model.safetensors")
+    _put(resources.artifacts, f"{old}adapter_config.json", b'{"r": 8}')
     from endpoint_manager.handler import handler as endpoint_manager
 
     endpoint_manager({"action": "wake"}, context)
     sagemaker.in_service()
     endpoint_manager({}, context)
-    event = _registered(house, context)
+    event = _registered(resources, context)
     deployment = deploy(event, context)
     assert hosting_state.state().status == "awake", "the live version goes on answering"
     assert sagemaker.calls.count("UpdateEndpoint") == 1
-    assert "adapters/v1/adapter_config.json" in _keys(house, "hosting/v2/")
+    assert "adapters/v1/adapter_config.json" in _keys(resources, "hosting/v2/")
     sagemaker.in_service()
     return {"run_id": RUN, "deployment": deployment}
 
 
-def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
-    house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str
+def test_the_second_model_replaces_the_first_and_keeps_it_preloaded(
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, live_v1: str
 ) -> None:
-    looking = _second(house, context, sagemaker, live_v1)
+    looking = _second(resources, context, sagemaker, live_v1)
     sagemaker.answers = [_answer("v2")]
     assert smoke_test(looking, context)["status"] == "passed"
     live = versions.live()
@@ -284,14 +292,14 @@ def test_the_second_model_replaces_the_first_and_keeps_it_at_hand(
 )
 def test_it_asks_no_more_than_it_needs(
     *,
-    house: House,
+    resources: DeployedResources,
     context: LambdaContext,
     sagemaker: StandIn,
     live_v1: str,
     answers: list[dict[str, Any]],
     said: str,
 ) -> None:
-    looking = _second(house, context, sagemaker, live_v1)
+    looking = _second(resources, context, sagemaker, live_v1)
     sagemaker.answers = [*answers]
     assert said in smoke_test(looking, context)["message"]
     assert sagemaker.answers == [], "each was asked for"
@@ -309,14 +317,14 @@ def test_it_asks_no_more_than_it_needs(
 )
 def test_a_bad_second_model_is_rolled_back(
     *,
-    house: House,
+    resources: DeployedResources,
     context: LambdaContext,
     sagemaker: StandIn,
     live_v1: str,
     answer: dict[str, Any],
     why: str,
 ) -> None:
-    looking = _second(house, context, sagemaker, live_v1)
+    looking = _second(resources, context, sagemaker, live_v1)
     sagemaker.answers = [answer] * 3
     with pytest.raises(SmokeTestFailed, match=why):
         smoke_test(looking, context)
@@ -330,9 +338,9 @@ def test_a_bad_second_model_is_rolled_back(
 
 
 def test_an_update_that_sagemaker_rolls_back_fails_the_smoke_test(
-    house: House, context: LambdaContext, sagemaker: StandIn, live_v1: str
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, live_v1: str
 ) -> None:
-    looking = _second(house, context, sagemaker, live_v1)
+    looking = _second(resources, context, sagemaker, live_v1)
     assert sagemaker.endpoint is not None
     (old,) = [name for name in sagemaker.configs if "-v1-" in name]
     sagemaker.endpoint |= {
@@ -346,9 +354,9 @@ def test_an_update_that_sagemaker_rolls_back_fails_the_smoke_test(
 
 
 def test_a_bad_first_model_leaves_no_endpoint(
-    house: House, context: LambdaContext, sagemaker: StandIn
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
-    deployment = deploy(_registered(house, context), context)
+    deployment = deploy(_registered(resources, context), context)
     sagemaker.in_service()
     sagemaker.answers = [_answer("base")]
     with pytest.raises(SmokeTestFailed):
@@ -358,10 +366,12 @@ def test_a_bad_first_model_leaves_no_endpoint(
     assert versions.live() is None
 
 
-def test_a_bundle_is_not_made_from_half_an_adapter(house: House, context: LambdaContext) -> None:
-    event = _registered(house, context)
+def test_a_bundle_is_not_made_from_half_an_adapter(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
+    event = _registered(resources, context)
     key = f"{s3_keys.adapter(RUN)}adapter_model.safetensors"
-    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
+    clients.s3().delete_object(Bucket=resources.artifacts, Key=key)
     with pytest.raises(IncompleteModelError, match="lacks adapter_model"):
         deploy(event, context)
 
@@ -382,7 +392,7 @@ def test_long_answers_alone_do_not_fail() -> None:
     assert "reached the limit of the test" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
-def test_announce_tells_the_figures(house: House, context: LambdaContext) -> None:
+def test_announce_tells_the_figures(resources: DeployedResources, context: LambdaContext) -> None:
     _begin(context)
     run_records.enter(
         RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000

@@ -12,7 +12,7 @@ from contracts.settings import Settings
 from preflight.handler import handler as preflight
 from shared.aws import clients
 from stacks.quotas import needed
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 RUN = "20260907-090000-abcd"
 ASKED = {"run_id": RUN, "estimate": {"training_minutes": 6.0}}
@@ -45,7 +45,7 @@ class Quotas:
 
 
 @pytest.fixture
-def account(house: House, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
+def account(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], None]:
     """Give the account these quotas."""
     quotas = [
         {

@@ -15,17 +15,17 @@ from refresh_prices import handler as refresh_prices
 from shared import clock
 from shared.aws import custom_resource
 from shared.spending import prices
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 G6, G5 = "ml.g6.xlarge", "ml.g5.xlarge"
 Ask = Callable[[Any, str, str], dict[str, float]]
 
 
 @pytest.fixture
-def nothing_given(house: House, monkeypatch: pytest.MonkeyPatch) -> House:
-    """A house whose settings give no price."""
+def nothing_given(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> DeployedResources:
+    """Deployed resources whose settings give no price."""
     monkeypatch.setenv("STORYLOOM_INSTANCE_PRICES", "{}")
-    return house
+    return resources
 
 
 def _answers(monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
@@ -36,13 +36,13 @@ def _on(monkeypatch: pytest.MonkeyPatch, day: str) -> None:
     monkeypatch.setattr(clock, "day", lambda: day)
 
 
-def test_a_price_given_by_hand_wins(house: House) -> None:
+def test_a_price_given_by_hand_wins(resources: DeployedResources) -> None:
     prices.store_listed({G6: {"hosting": 9.0}})
     assert prices.usd_per_hour("hosting", G6) == Price(1.13, clock.day(), "the setting instance_prices_usd")
 
 
 def test_the_newer_of_shipped_and_listed_prices_wins(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = prices.usd_per_hour("hosting", G6)
     assert shipped is not None and shipped.usd_per_hour == 1.127
@@ -54,7 +54,9 @@ def test_the_newer_of_shipped_and_listed_prices_wins(
     assert prices.usd_per_hour("hosting", G6) == Price(1.2, "2027-01-01", "AWS's price list of us-east-1")
 
 
-def test_each_kind_has_its_own_price(nothing_given: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_kind_has_its_own_price(
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _on(monkeypatch, "2027-01-01")
     prices.store_listed({G6: {"hosting": 1.2}})
     prices.store_listed({G6: {"training": 1.4}})
@@ -68,14 +70,14 @@ def test_each_kind_has_its_own_price(nothing_given: House, monkeypatch: pytest.M
 
 
 def test_the_price_of_another_region_is_not_used(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_REGION", "sa-east-1")
     assert prices.usd_per_hour("hosting", G6) is None
 
 
 def test_each_instance_of_the_settings_is_asked_for_once(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch, context: LambdaContext
 ) -> None:
     asked: list[tuple[str, str]] = []
 
@@ -99,7 +101,10 @@ _DENIED = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no
     "error", [_DENIED, EndpointConnectionError(endpoint_url="https://api.pricing"), PriceListError("odd")]
 )
 def test_a_failure_keeps_the_old_price_and_is_reported(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, error: Exception
+    nothing_given: DeployedResources,
+    monkeypatch: pytest.MonkeyPatch,
+    context: LambdaContext,
+    error: Exception,
 ) -> None:
     _on(monkeypatch, "2027-01-01")
     prices.store_listed({G6: {"hosting": 1.2}, G5: {"hosting": 1.5}})
@@ -123,7 +128,7 @@ def test_a_failure_keeps_the_old_price_and_is_reported(
 
 @pytest.mark.aws_fact
 def test_the_second_region_of_the_api_answers_if_the_first_does_not(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch, context: LambdaContext
 ) -> None:
     def ask(pricing: Any, instance: str, region: str) -> dict[str, float]:
         if pricing.meta.region_name == "us-east-1":
@@ -137,7 +142,7 @@ def test_the_second_region_of_the_api_answers_if_the_first_does_not(
 @pytest.mark.aws_fact
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
 def test_no_failure_fails_a_deployment(
-    nothing_given: House, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, kind: str
+    nothing_given: DeployedResources, monkeypatch: pytest.MonkeyPatch, context: LambdaContext, kind: str
 ) -> None:
     def ask(pricing: Any, instance: str, region: str) -> dict[str, float]:
         raise RuntimeError("nobody foresaw this")

@@ -15,7 +15,7 @@ from chat_api.openai.requests import ChatRequest, CompletionRequest
 from chat_api.services import prompt_lines
 from chat_api.services.prompt_lines import Rules
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 CHAT, COMPLETE = "/api/v1/chat/completions", "/api/v1/completions"
@@ -72,10 +72,10 @@ HONOURED: dict[str, Any] = {
 
 
 @pytest.fixture
-def api(house: House, awake_v1: StandIn) -> Iterator[TestClient]:
+def api(resources: DeployedResources, awake_v1: StandIn) -> Iterator[TestClient]:
     """The app, for a person who has signed in, with a model that ends its answer at once."""
     awake_v1.stream = [b"data: [DONE]\n\n"]
-    with TestClient(app, headers=asked_by(), raise_server_exceptions=False) as client:
+    with TestClient(app, headers=caller_headers(), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -236,7 +236,7 @@ def test_the_openai_client_reads_logprobs_of_an_answer_in_one_piece(awake_v1: St
     ]
     with running() as url:
         client = openai.OpenAI(
-            base_url=f"{url}/api/v1", api_key="token", default_headers=asked_by(), max_retries=0
+            base_url=f"{url}/api/v1", api_key="token", default_headers=caller_headers(), max_retries=0
         )
         answer = client.chat.completions.create(
             model="storyloom", messages=[{"role": "user", "content": "Hello"}], logprobs=True, top_logprobs=1

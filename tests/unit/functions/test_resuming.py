@@ -19,7 +19,7 @@ from shared.recovery import attempts, failures
 from shared.recovery.failures import FailedState
 from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
-from tests.unit.functions.conftest import House, Letters, asked_by
+from tests.unit.functions.conftest import DeployedResources, Letters, caller_headers
 
 RUN = "20260907-090000-abcd"
 QUOTA = {
@@ -28,8 +28,8 @@ QUOTA = {
 }
 
 
-def _kept(house: House) -> dict[str, Any]:
-    base = s3_keys.uri(house.artifacts, s3_keys.base_model("smollm2-135m", "r1"))
+def _kept(resources: DeployedResources) -> dict[str, Any]:
+    base = s3_keys.uri(resources.artifacts, s3_keys.base_model("smollm2-135m", "r1"))
     inputs = [
         {"InputName": name, "S3Input": {"S3Uri": uri}}
         for name, uri in (("model", base), ("candidate", "s3://a/old"))
@@ -45,18 +45,18 @@ def _kept(house: House) -> dict[str, Any]:
 
 
 @pytest.fixture
-def failed(house: House, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def failed(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """A run that failed in its evaluation, after a paid training; what its states had, to be changed."""
-    told: dict[str, Any] = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(house)}
+    told: dict[str, Any] = {"name": "Evaluate", "at": "Evaluate", "kept": _kept(resources)}
     monkeypatch.setattr(
         failures, "failed_state", lambda arn: FailedState(told["name"], told["at"], told["kept"])
     )
-    arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
+    arn = f"{resources.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}"
     run_records.create_run(RUN, arn, "stories arrived")
     run_records.finish(RUN, "failed", "Evaluate failed: no.", step="Evaluate", can_resume=True)
     run_records.mark_announced(RUN)
     key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
-    clients.s3().put_object(Bucket=house.artifacts, Key=key, Body=b"model")
+    clients.s3().put_object(Bucket=resources.artifacts, Key=key, Body=b"model")
     return told
 
 
@@ -64,19 +64,19 @@ def _start(context: LambdaContext) -> dict[str, Any]:
     return dict(start_run({"resume": RUN, "reason": "writer@example.com took it up again"}, context))
 
 
-def _executions(house: House) -> list[dict[str, Any]]:
+def _executions(resources: DeployedResources) -> list[dict[str, Any]]:
     client = clients.stepfunctions()
-    listed = client.list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    listed = client.list_executions(stateMachineArn=resources.state_machine_arn)["executions"]
     return [dict(client.describe_execution(executionArn=one["executionArn"])) for one in listed]
 
 
 @pytest.mark.usefixtures("failed")
 def test_a_run_goes_on_with_its_evaluation_and_is_not_trained_again(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     told = _start(context)
     assert told["started"], told
-    [execution] = _executions(house)
+    [execution] = _executions(resources)
     assert execution["name"] == f"{RUN}-2"
     given = json.loads(execution["input"])
     assert given["resume"] == {"state": "Evaluate"}
@@ -94,17 +94,21 @@ def test_a_run_goes_on_with_its_evaluation_and_is_not_trained_again(
 
 
 @pytest.mark.usefixtures("failed")
-def test_taking_it_up_twice_is_taking_it_up_once(house: House, context: LambdaContext) -> None:
+def test_taking_it_up_twice_is_taking_it_up_once(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     assert _start(context)["started"]
     again = _start(context)
     assert (again["started"], again["refused"]) == (False, True)
     assert again["message"] == f"Run {RUN} is in progress: it has not failed."
-    assert len(_executions(house)) == 1
+    assert len(_executions(resources)) == 1
 
 
 @pytest.mark.usefixtures("failed")
-def test_the_first_state_opens_a_record_that_the_call_could_not(house: House, context: LambdaContext) -> None:
-    arn = f"{house.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}-2"
+def test_the_first_state_opens_a_record_that_the_call_could_not(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
+    arn = f"{resources.state_machine_arn.replace(':stateMachine:', ':execution:')}:{RUN}-2"
     event = {"run_id": RUN, "reason": "by hand", "execution_arn": arn, "state": "Evaluate"}
     for _ in range(2):
         resume(event, context)
@@ -116,7 +120,7 @@ def test_the_first_state_opens_a_record_that_the_call_could_not(house: House, co
 
 @pytest.mark.usefixtures("failed")
 def test_late_news_of_the_first_execution_does_not_fail_the_second(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     _start(context)
     detail = {"name": RUN, "status": "FAILED", "error": "States.TaskFailed", "cause": "no"}
@@ -133,21 +137,27 @@ def test_late_news_of_the_first_execution_does_not_fail_the_second(
 
 
 @pytest.mark.usefixtures("failed")
-def test_while_another_run_is_in_progress_it_waits(house: House, context: LambdaContext) -> None:
+def test_while_another_run_is_in_progress_it_waits(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     other = start_run({"reason": "stories arrived"}, context)["run_id"]
     told = _start(context)
     assert told["refused"]
     assert told["message"] == f"Run {other} is in progress. Resume run {RUN} when it has ended."
 
 
-def test_what_it_made_is_gone(house: House, failed: dict[str, Any], context: LambdaContext) -> None:
+def test_what_it_made_is_gone(
+    resources: DeployedResources, failed: dict[str, Any], context: LambdaContext
+) -> None:
     key = s3_keys.model_archive(RUN, AppNames("storyloom").training_job(RUN))
-    clients.s3().delete_object(Bucket=house.artifacts, Key=key)
-    assert f"there is no s3://{house.artifacts}/{key}" in _start(context)["message"]
+    clients.s3().delete_object(Bucket=resources.artifacts, Key=key)
+    assert f"there is no s3://{resources.artifacts}/{key}" in _start(context)["message"]
     assert lock.holder() is None
 
 
-def test_another_base_model_is_set_now(house: House, failed: dict[str, Any], context: LambdaContext) -> None:
+def test_another_base_model_is_set_now(
+    resources: DeployedResources, failed: dict[str, Any], context: LambdaContext
+) -> None:
     failed["kept"]["assembled"]["jobs"]["processing_inputs"][0]["S3Input"]["S3Uri"] = "s3://other/base/"
     assert "trained another base model than the one that is set now" in _start(context)["message"]
 
@@ -163,7 +173,9 @@ def test_a_run_that_failed_before_anything_was_paid_for(
 
 
 @pytest.mark.parametrize("status", ["succeeded", "stopped_early"])
-def test_only_what_failed_is_taken_up(house: House, context: LambdaContext, status: Any) -> None:
+def test_only_what_failed_is_taken_up(
+    resources: DeployedResources, context: LambdaContext, status: Any
+) -> None:
     run_records.create_run(RUN, "arn", "by hand")
     run_records.finish(RUN, status, "It ended.")
     assert f"did not fail: it ended as {status}" in _start(context)["message"]
@@ -171,25 +183,25 @@ def test_only_what_failed_is_taken_up(house: House, context: LambdaContext, stat
 
 
 def test_a_training_that_was_cut_off_goes_on_under_a_new_name(
-    house: House, failed: dict[str, Any], context: LambdaContext
+    resources: DeployedResources, failed: dict[str, Any], context: LambdaContext
 ) -> None:
     failed |= {"name": "Train", "at": "Preflight"}
-    clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.examples(RUN, "train"), Body=b"{}")
+    clients.s3().put_object(Bucket=resources.artifacts, Key=s3_keys.examples(RUN, "train"), Body=b"{}")
     assert _start(context)["started"]
-    jobs = json.loads(_executions(house)[0]["input"])["assembled"]["jobs"]
+    jobs = json.loads(_executions(resources)[0]["input"])["assembled"]["jobs"]
     assert jobs["training_job_name"] == f"storyloom-train-{RUN}-2"
     candidate = jobs["processing_inputs"][1]["S3Input"]["S3Uri"]
     assert candidate.endswith(f"/storyloom-train-{RUN}-2/output/model.tar.gz")
 
 
 def test_a_version_that_failed_to_deploy_is_approved_again(
-    house: House, failed: dict[str, Any], context: LambdaContext, live_v1: str
+    resources: DeployedResources, failed: dict[str, Any], context: LambdaContext, live_v1: str
 ) -> None:
     versions.set_status("v1", "failed")
     failed |= {"name": "SmokeTest", "at": "Deploy", "kept": {"registered": {"version": "v1"}}}
     run_records.finish(RUN, "failed", "no")
     assert _start(context)["started"]
-    [execution] = _executions(house)
+    [execution] = _executions(resources)
     event = {
         "run_id": RUN,
         "reason": "by hand",
@@ -204,7 +216,7 @@ def test_a_version_that_failed_to_deploy_is_approved_again(
 
 
 def test_the_message_says_the_command_and_the_quota(
-    house: House, failed: dict[str, Any], context: LambdaContext, letters: Letters
+    resources: DeployedResources, failed: dict[str, Any], context: LambdaContext, letters: Letters
 ) -> None:
     run_records.reopen(RUN, f"arn:aws:states:us-east-1:1:execution:m:{RUN}-2", "Evaluate", "again")
     told = record_failure({"run_id": RUN, "failure": QUOTA}, context)["message"]
@@ -256,7 +268,7 @@ class History:
     ],
 )
 def test_the_history_says_where_it_failed(
-    house: House, monkeypatch: pytest.MonkeyPatch, walk: list[str], at: str | None
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch, walk: list[str], at: str | None
 ) -> None:
     given = {"run_id": RUN, "assembled": {"jobs": {}}, "deployment": {}, "failure": {}}
     monkeypatch.setattr(clients, "stepfunctions", lambda: History([(name, given) for name in walk]))
@@ -267,9 +279,9 @@ def test_the_history_says_where_it_failed(
 
 
 @pytest.fixture
-def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
+def api(resources: DeployedResources, lambdas_at_once: None) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
-    with TestClient(app, headers=asked_by(email="writer@example.com")) as client:
+    with TestClient(app, headers=caller_headers(email="writer@example.com")) as client:
         yield client
 
 

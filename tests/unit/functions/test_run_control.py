@@ -12,16 +12,16 @@ from chat_api.app import app
 from record_failure.handler import handler as record_failure
 from shared.aws import clients
 from shared.runs import lock, run_records
-from tests.unit.functions.conftest import House, Letters, asked_by
+from tests.unit.functions.conftest import DeployedResources, Letters, caller_headers
 
 EMAIL = "writer@example.com"
 RUN = "20260907-090000-eeee"
 
 
 @pytest.fixture
-def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
+def api(resources: DeployedResources, lambdas_at_once: None) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
-    with TestClient(app, headers=asked_by(email=EMAIL), raise_server_exceptions=False) as client:
+    with TestClient(app, headers=caller_headers(email=EMAIL), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -43,13 +43,13 @@ def _ended(run_id: str) -> dict[str, Any]:
     return {"detail-type": "Step Functions Execution Status Change", "detail": detail}
 
 
-def test_a_person_starts_a_run(api: TestClient, house: House) -> None:
+def test_a_person_starts_a_run(api: TestClient, resources: DeployedResources) -> None:
     answer = api.post("/api/runs")
     assert answer.status_code == 202
     told = answer.json()
     assert told["started"]
     assert told["message"] == f"Run {told['run_id']} started: {EMAIL} started it."
-    (execution,) = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)[
+    (execution,) = clients.stepfunctions().list_executions(stateMachineArn=resources.state_machine_arn)[
         "executions"
     ]
     assert execution["name"] == told["run_id"]
@@ -102,7 +102,7 @@ def test_a_stopped_run_says_who_stopped_it_and_frees_the_lock(
 ) -> None:
     run_id = _started(api)
     run_records.enter(run_id, "Train")
-    answer = api.post(f"/api/runs/{run_id}/stop", headers=asked_by(**who))
+    answer = api.post(f"/api/runs/{run_id}/stop", headers=caller_headers(**who))
     assert answer.status_code == 202, answer.text
     assert answer.json() == {"run_id": run_id, "message": f"Run {run_id} is being stopped."}
     event = _ended(run_id)

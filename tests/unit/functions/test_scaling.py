@@ -8,7 +8,7 @@ from contracts import environment
 from endpoint_manager.handler import handler
 from shared.aws import clients
 from shared.hosting import endpoint, endpoint_configs, hosting_state
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 TICK = {"action": "tick"}
@@ -16,7 +16,7 @@ RESOURCE = "endpoint/storyloom/variant/main"
 
 
 @pytest.fixture
-def scaled(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def scaled(resources: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app that may have up to three machines."""
     monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", "3")
 
@@ -50,7 +50,7 @@ def test_what_answers_is_scaled_by_the_answers_that_are_being_written(
 
 
 def test_one_machine_is_scaled_by_nobody(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     assert "RegisterScalableTarget" not in sagemaker.calls
@@ -132,7 +132,7 @@ def _candidate(live: str) -> str:
 
 
 def test_a_new_version_is_watched_while_the_one_before_it_stays(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     endpoint.converge(_candidate(live_v1), watched=True)
@@ -146,7 +146,7 @@ def test_a_new_version_is_watched_while_the_one_before_it_stays(
 
 
 def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
     endpoint.converge(_candidate(live_v1))
@@ -154,7 +154,7 @@ def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
 
 
 def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     """Whoever goes back because the live version fails would be sent back to it."""
     _awake(sagemaker, context)
@@ -174,7 +174,7 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
 
 @pytest.mark.parametrize("rings", [True, False])
 def test_a_rollback_says_which_alarm_rang(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext, rings: bool
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, rings: bool
 ) -> None:
     _awake(sagemaker, context)
     candidate = _candidate(live_v1)

@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 from chat_api.app import app
 from chat_api.dependencies.responses import HEADERS
 from shared.models import versions
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 CHAT = "/api/v1/chat/completions"
@@ -22,11 +22,11 @@ def _check(answer: httpx2.Response, status: int) -> None:
 
 
 def test_every_answer_has_the_headers(
-    house: House, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     awake_v1.stream = [b"data: [DONE]\n\n"]
     other = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "POST"}
-    with TestClient(app, headers={**asked_by(), **other}, raise_server_exceptions=False) as api:
+    with TestClient(app, headers={**caller_headers(), **other}, raise_server_exceptions=False) as api:
         _check(api.get("/api/health"), 200)
         _check(api.get("/api/status"), 200)
         _check(api.post(CHAT, json=HELLO), 200)

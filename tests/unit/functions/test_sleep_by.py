@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from endpoint_manager.handler import handler as endpoint_manager
 from shared import clock
 from shared.hosting import endpoint_configs, hosting_state
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 IDLE, AFTER = timedelta(minutes=15), timedelta(minutes=15)
@@ -24,7 +24,9 @@ def _about(expected: timedelta) -> object:
     return pytest.approx(expected.total_seconds(), abs=30)
 
 
-def test_use_extends_the_deadline(house: House, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_use_extends_the_deadline(
+    resources: DeployedResources, awake_v1: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert _left().total_seconds() == _about(IDLE + AFTER)
     later = clock.now() + timedelta(minutes=10)
     monkeypatch.setattr(clock, "now", lambda: later)
@@ -33,7 +35,9 @@ def test_use_extends_the_deadline(house: House, awake_v1: StandIn, monkeypatch: 
     assert _left().total_seconds() == _about(IDLE + AFTER)
 
 
-def test_a_start_may_take_as_long_as_the_endpoint_manager_allows(house: House, live_v1: str) -> None:
+def test_a_start_may_take_as_long_as_the_endpoint_manager_allows(
+    resources: DeployedResources, live_v1: str
+) -> None:
     config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
     assert hosting_state.claim_waking("v1", config)
     assert _left().total_seconds() == _about(hosting_state.LONGEST_CHANGE + AFTER)
@@ -42,7 +46,7 @@ def test_a_start_may_take_as_long_as_the_endpoint_manager_allows(house: House, l
 
 
 def test_the_endpoint_manager_acts_before_the_guard(
-    house: House, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, awake_v1: StandIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + IDLE + timedelta(minutes=10))
@@ -53,7 +57,7 @@ def test_the_endpoint_manager_acts_before_the_guard(
 
 
 def test_without_an_endpoint_the_guard_has_nothing_to_do(
-    house: House, live_v1: str, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     hosting_state.claim_waking("v1", endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge"))
     assert hosting_state.mark_asleep(hosting_state.state(), "Put to sleep by hand.")

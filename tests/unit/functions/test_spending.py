@@ -24,7 +24,7 @@ from shared.recovery import attempts
 from shared.runs import approvals, lock, run_records
 from shared.spending import ledger, run_costs
 from start_run import resuming
-from tests.unit.functions.conftest import House, Letters, asked_by
+from tests.unit.functions.conftest import DeployedResources, Letters, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 RUN = "20260907-090000-abcd"
@@ -41,9 +41,11 @@ def woken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.fixture
-def api(house: House, live_v1: str, woken: list[str], lambdas_at_once: None) -> Iterator[TestClient]:
+def api(
+    resources: DeployedResources, live_v1: str, woken: list[str], lambdas_at_once: None
+) -> Iterator[TestClient]:
     """The app, for a person who has signed in; v1 is live and asleep."""
-    with TestClient(app, headers=asked_by(email="writer@example.com")) as client:
+    with TestClient(app, headers=caller_headers(email="writer@example.com")) as client:
         yield client
 
 
@@ -80,19 +82,21 @@ def test_waking_is_refused_beyond_the_limit(api: TestClient, spent: None, woken:
 
 
 def test_an_awake_model_still_answers_beyond_the_limit(
-    house: House, awake_v1: StandIn, api: TestClient, spent: None
+    resources: DeployedResources, awake_v1: StandIn, api: TestClient, spent: None
 ) -> None:
     assert api.post("/api/wake").status_code == 202
 
 
-def test_starting_a_run_is_refused_beyond_the_limit(api: TestClient, spent: None, house: House) -> None:
+def test_starting_a_run_is_refused_beyond_the_limit(
+    api: TestClient, spent: None, resources: DeployedResources
+) -> None:
     _refused(api.post("/api/runs"))
     assert lock.holder() is None
     run_records.create_run(RUN, "arn", "stories arrived")
     run_records.mark_waiting(RUN, "AwaitApproval", "Waits.", "2026-12-01T00:00:00.000Z")
     _refused(api.post(f"/api/runs/{RUN}/approve"))
     assert approvals.get(RUN) is None
-    found = clients.stepfunctions().list_executions(stateMachineArn=house.state_machine_arn)["executions"]
+    found = clients.stepfunctions().list_executions(stateMachineArn=resources.state_machine_arn)["executions"]
     assert found == []
 
 
@@ -176,7 +180,7 @@ def test_a_caller_may_start_a_limited_number_of_runs_a_day(api: TestClient) -> N
     for path in ("/api/runs", "/api/models/v2/activate"):
         answer = api.post(path)
         assert (answer.status_code, answer.json()["error"]["type"]) == (429, "too_many_runs")
-    with TestClient(app, headers=asked_by(sub="key:0123456789abcdef")) as another:
+    with TestClient(app, headers=caller_headers(sub="key:0123456789abcdef")) as another:
         assert another.post("/api/runs").status_code == 202
 
 
@@ -227,7 +231,7 @@ def _event(minutes: float = 6.0) -> dict[str, Any]:
 
 
 def test_a_run_reserves_its_training_and_its_evaluation(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
     run_records.create_run(RUN, "arn", "stories arrived")
@@ -245,7 +249,7 @@ def test_a_run_reserves_its_training_and_its_evaluation(
 
 
 def test_a_training_is_shortened_to_what_is_affordable(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "240")
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
@@ -263,7 +267,7 @@ def test_a_training_is_shortened_to_what_is_affordable(
 
 
 def test_a_searchs_budget_is_at_most_what_the_month_has_left(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run_costs.search_budget_usd(10) == 10
     monkeypatch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "5")
@@ -273,7 +277,9 @@ def test_a_searchs_budget_is_at_most_what_the_month_has_left(
     assert run_costs.search_budget_usd(10) == 0
 
 
-def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, context: LambdaContext) -> None:
+def test_an_unaffordable_run_ends_with_the_reason(
+    resources: DeployedResources, spent: None, context: LambdaContext
+) -> None:
     run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
     assert not jobs["reserved"]
@@ -284,7 +290,7 @@ def test_an_unaffordable_run_ends_with_the_reason(house: House, spent: None, con
 
 @pytest.mark.aws_fact
 def test_the_endpoint_manager_settles_ended_jobs_as_sagemaker_bills_them(
-    house: House, context: LambdaContext, sagemaker: StandIn
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     run_records.create_run(RUN, "arn", "stories arrived")
     jobs = reserve(_event(), context)
@@ -317,7 +323,7 @@ def test_the_endpoint_manager_settles_ended_jobs_as_sagemaker_bills_them(
 
 
 def test_a_reservation_without_a_job_is_released_when_its_run_ends(
-    house: House, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shared.settlement._STARTING", timedelta(0))
     run_records.create_run(RUN, "arn", "stories arrived")
@@ -332,7 +338,7 @@ def test_a_reservation_without_a_job_is_released_when_its_run_ends(
 
 
 def test_a_job_without_a_reservation_is_found_and_counted(
-    house: House, context: LambdaContext, sagemaker: StandIn
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn
 ) -> None:
     now, name = time.time(), f"storyloom-train-{RUN}"
     sagemaker.trainings[name] = {
@@ -346,7 +352,7 @@ def test_a_job_without_a_reservation_is_found_and_counted(
 
 
 def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
-    house: House, awake_v1: StandIn, context: LambdaContext, spent: None
+    resources: DeployedResources, awake_v1: StandIn, context: LambdaContext, spent: None
 ) -> None:
     hosting_state.touch(at_once=True)
     # The first gives back what the start did not need.
@@ -359,11 +365,11 @@ def test_an_unaffordable_model_is_put_to_sleep_with_the_reason(
 
 
 def test_the_owner_is_notified_once_a_month_that_the_limit_put_the_model_to_sleep(
-    house: House, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
+    resources: DeployedResources, awake_v1: StandIn, context: LambdaContext, spent: None, letters: Letters
 ) -> None:
     for _ in range(3):
         endpoint_manager(TICK, context)
-    with TestClient(app, headers=asked_by()) as api:
+    with TestClient(app, headers=caller_headers()) as api:
         _refused(api.post("/api/wake"))
     (letter,) = letters()
     assert letter["Subject"] == "Storyloom: the model sleeps because of the month's limit"
@@ -400,11 +406,15 @@ def test_the_owner_is_notified_of_refusals_once_a_month_and_kind(
 
 
 def test_a_failed_notification_keeps_the_refusal_and_is_retried(
-    api: TestClient, spent: None, letters: Letters, monkeypatch: pytest.MonkeyPatch, house: House
+    api: TestClient,
+    spent: None,
+    letters: Letters,
+    monkeypatch: pytest.MonkeyPatch,
+    resources: DeployedResources,
 ) -> None:
-    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", f"{house.topic_arn}-gone")
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", f"{resources.topic_arn}-gone")
     _refused(api.post("/api/runs"))
-    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", house.topic_arn)
+    monkeypatch.setenv("STORYLOOM_TOPIC_ARN", resources.topic_arn)
     _refused(api.post("/api/runs"))
     assert len(letters()) == 1
 
@@ -421,7 +431,7 @@ def test_a_table_that_fails_keeps_the_refusal(
     assert letters() == []
 
 
-def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: House) -> None:
+def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, resources: DeployedResources) -> None:
     read: list[int] = []
     events = clients.dynamodb().meta.events
     events.register("after-call.dynamodb", lambda http_response, **_: read.append(len(http_response.content)))
@@ -433,7 +443,7 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
         return len(read), sum(read), time.perf_counter() - began
 
     calls, size, _ = look()
-    _many_batches(house, 4000)
+    _many_batches(resources, 4000)
     # As little is read as without them, however busy this machine is.
     assert look()[:2] == (calls, size)
     assert min(look()[2] for _ in range(20)) < 0.1
@@ -443,7 +453,7 @@ def test_the_status_is_fast_with_four_thousand_batches(api: TestClient, house: H
     assert sum(read) < 200_000
 
 
-def _many_batches(house: House, count: int) -> None:
+def _many_batches(resources: DeployedResources, count: int) -> None:
     made = batch_records.create_record(
         owner="u1", created_by="u1", name="p", model="base", max_tokens=9, instance=G6
     )
@@ -456,4 +466,4 @@ def _many_batches(house: House, count: int) -> None:
         puts += [record, {"pk": "BATCHES#u1", "sk": batch_id}]
     for start in range(0, len(puts), 25):
         requests: Any = [{"PutRequest": {"Item": put}} for put in puts[start : start + 25]]
-        clients.dynamodb().batch_write_item(RequestItems={house.table: requests})
+        clients.dynamodb().batch_write_item(RequestItems={resources.table: requests})

@@ -14,38 +14,40 @@ from contracts import s3_keys
 from read_stories import handler as read_stories
 from shared.aws import clients
 from shared.runs import run_records
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.stories.material import prose
 
 FIRST, SECOND, THIRD = (f"20260901-12000{number}-abcd" for number in range(3))
 
 
 @pytest.fixture
-def settings(settings: House, monkeypatch: pytest.MonkeyPatch) -> House:
+def settings(settings: DeployedResources, monkeypatch: pytest.MonkeyPatch) -> DeployedResources:
     """Fewer words are enough here."""
     monkeypatch.setenv("STORYLOOM_MINIMUM_WORDS", "1000")
     return settings
 
 
-def _drop(house: House, letters: str) -> None:
+def _drop(resources: DeployedResources, letters: str) -> None:
     for letter in letters:
         body = prose(ord(letter), 240).encode()
-        clients.s3().put_object(Bucket=house.stories, Key=f"tale of {letter}.txt", Body=body)
+        clients.s3().put_object(Bucket=resources.stories, Key=f"tale of {letter}.txt", Body=body)
 
 
-def _run(house: House, context: LambdaContext, run_id: str) -> dict[str, Any]:
-    items = list(latest_versions(house.stories))
+def _run(resources: DeployedResources, context: LambdaContext, run_id: str) -> dict[str, Any]:
+    items = list(latest_versions(resources.stories))
     run_records.create_run(run_id, "arn:aws:states:::execution", "test")
     read_stories.handler({"run_id": run_id, "files": items}, context)
     return assemble.handler({"run_id": run_id, "begun": {"files": len(items), "live": None}}, context)
 
 
-def _object(house: House, key: str) -> bytes:
-    return clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read()
+def _object(resources: DeployedResources, key: str) -> bytes:
+    return clients.s3().get_object(Bucket=resources.artifacts, Key=key)["Body"].read()
 
 
-def _dataset(house: House, run_id: str) -> dict[str, bytes]:
-    return {part: _object(house, s3_keys.examples(run_id, part)) for part in ("train", "validation", "test")}
+def _dataset(resources: DeployedResources, run_id: str) -> dict[str, bytes]:
+    return {
+        part: _object(resources, s3_keys.examples(run_id, part)) for part in ("train", "validation", "test")
+    }
 
 
 def _sides(dataset: dict[str, bytes]) -> dict[str, str]:
@@ -54,7 +56,9 @@ def _sides(dataset: dict[str, bytes]) -> dict[str, str]:
     }
 
 
-def test_a_run_starts_from_the_ledger_of_the_last(settings: House, context: LambdaContext) -> None:
+def test_a_run_starts_from_the_ledger_of_the_last(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, "abcdefgh")
     _run(settings, context, FIRST)
     before = _sides(_dataset(settings, FIRST))
@@ -68,7 +72,9 @@ def test_a_run_starts_from_the_ledger_of_the_last(settings: House, context: Lamb
     assert _object(settings, s3_keys.LEDGER) == _object(settings, s3_keys.ledger_used(THIRD))
 
 
-def test_a_retried_function_makes_the_same_dataset(settings: House, context: LambdaContext) -> None:
+def test_a_retried_function_makes_the_same_dataset(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, "abcdefgh")
     _run(settings, context, FIRST)
     _drop(settings, "ijkl")
@@ -80,14 +86,16 @@ def test_a_retried_function_makes_the_same_dataset(settings: House, context: Lam
     assert _object(settings, s3_keys.ledger_used(SECOND)) == used
 
 
-def test_a_ledger_changed_by_hand_is_named(settings: House, context: LambdaContext) -> None:
+def test_a_ledger_changed_by_hand_is_named(settings: DeployedResources, context: LambdaContext) -> None:
     clients.s3().put_object(Bucket=settings.artifacts, Key=s3_keys.LEDGER, Body=b'{"format": 9}')
     _drop(settings, "ab")
     with pytest.raises(LedgerUnreadableError, match=r"split/ledger\.json.*delete it"):
         _run(settings, context, FIRST)
 
 
-def test_unchanged_stories_are_not_trained_on_twice(settings: House, context: LambdaContext) -> None:
+def test_unchanged_stories_are_not_trained_on_twice(
+    settings: DeployedResources, context: LambdaContext
+) -> None:
     _drop(settings, "abcdefgh")
     assert _run(settings, context, FIRST)["enough"]
     assert _run(settings, context, SECOND)["enough"], "the first has not trained"
@@ -113,7 +121,7 @@ def test_unchanged_stories_are_not_trained_on_twice(settings: House, context: La
 
 
 def test_other_settings_make_another_training(
-    settings: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    settings: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drop(settings, "abcdefgh")
     _run(settings, context, FIRST)

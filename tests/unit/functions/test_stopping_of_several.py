@@ -18,7 +18,7 @@ import pytest
 from chat_api.services import upstream
 from deploy.name_adapter import Message, NameAdapter, Receive, Send
 from tests.unit.coroutines import outcome
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 ANSWER = "the-answer"
 WITHIN_SECONDS = 3.0
@@ -121,7 +121,7 @@ class _Endpoint:
     ("writer", "others"), [(0, 0), (7, 0), (3, 3), (0, 3)], ids=["idle", "new ones", "busy", "others busy"]
 )
 def test_stop_reaches_the_instance_that_writes(
-    house: House, monkeypatch: pytest.MonkeyPatch, instances: int, writer: int, others: int
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch, instances: int, writer: int, others: int
 ) -> None:
     monkeypatch.setenv("STORYLOOM_HOSTING_MAX_INSTANCES", str(instances))
     for _ in range(ATTEMPTS):

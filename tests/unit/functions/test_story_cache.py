@@ -19,7 +19,7 @@ from shared.aws import clients
 from shared.runs import lock
 from stories.reading.sandbox import DeadlineExceededError, ReadingProcess
 from stories.records import Reject, Source
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 from tests.unit.stories.material import prose, zipped
 
 FIRST, SECOND = "20260901-120000-aaaa", "20260902-120000-bbbb"
@@ -31,25 +31,27 @@ FILES = {
 }
 
 
-def _drop(house: House, files: dict[str, bytes]) -> None:
+def _drop(resources: DeployedResources, files: dict[str, bytes]) -> None:
     for key, content in files.items():
-        clients.s3().put_object(Bucket=house.stories, Key=key, Body=content)
+        clients.s3().put_object(Bucket=resources.stories, Key=key, Body=content)
 
 
-def _read(house: House, context: LambdaContext, run_id: str = FIRST) -> tuple[dict[str, int], list[Any]]:
+def _read(
+    resources: DeployedResources, context: LambdaContext, run_id: str = FIRST
+) -> tuple[dict[str, int], list[Any]]:
     """Read all files as one batch; returns the counts and the lines, without the tally."""
-    items = list(latest_versions(house.stories))
+    items = list(latest_versions(resources.stories))
     answer = read_stories.handler({"run_id": run_id, "files": items}, context)
-    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))
+    found = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.read_prefix(run_id))
     key = found["Contents"][0]["Key"]
-    lines = clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read().splitlines()
+    lines = clients.s3().get_object(Bucket=resources.artifacts, Key=key)["Body"].read().splitlines()
     *stories, tally = [json.loads(line) for line in lines]
     assert tally == {"kind": "tally", "files": len(items), "from_cache": answer["from_cache"]}
     return answer, stories
 
 
-def _cached(house: House) -> list[str]:
-    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.CACHED_STORIES)
+def _cached(resources: DeployedResources) -> list[str]:
+    found = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.CACHED_STORIES)
     return [item["Key"] for item in found.get("Contents", [])]
 
 
@@ -61,26 +63,28 @@ def _begin(context: LambdaContext, run_id: str) -> dict[str, Any]:
 
 
 def test_unchanged_files_are_not_read_again_and_give_the_same(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _drop(house, FILES)
-    first, lines = _read(house, context)
+    _drop(resources, FILES)
+    first, lines = _read(resources, context)
     assert first == {"records": 3, "rejects": 2, "from_cache": 0, "finished": True}
 
     def refuse(item: Any) -> None:
         raise AssertionError(f"{item['key']} was downloaded")
 
     monkeypatch.setattr(fetching, "_download", refuse)
-    again, same = _read(house, context, SECOND)
+    again, same = _read(resources, context, SECOND)
     assert again == {**first, "from_cache": 4}
     assert same == lines
 
 
-def test_only_the_changed_and_the_renamed_file_is_read(house: House, context: LambdaContext) -> None:
-    _drop(house, FILES)
-    _read(house, context)
-    _drop(house, {"tales/one.txt": prose(9).encode(), "elsewhere/two.md": FILES["tales/two.md"]})
-    answer, lines = _read(house, context, SECOND)
+def test_only_the_changed_and_the_renamed_file_is_read(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
+    _drop(resources, FILES)
+    _read(resources, context)
+    _drop(resources, {"tales/one.txt": prose(9).encode(), "elsewhere/two.md": FILES["tales/two.md"]})
+    answer, lines = _read(resources, context, SECOND)
     assert answer["from_cache"] == 3
     texts = {line["source_key"]: line["text"] for line in lines if line["kind"] == "record"}
     assert texts["tales/one.txt"] == prose(9)
@@ -89,13 +93,13 @@ def test_only_the_changed_and_the_renamed_file_is_read(house: House, context: La
 
 
 def test_the_same_bytes_dropped_again_have_the_new_version_and_time(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
-    _drop(house, {"one.txt": prose(1).encode()})
-    _, [before] = _read(house, context)
-    _drop(house, {"one.txt": prose(1).encode()})
-    answer, [after] = _read(house, context, SECOND)
-    [item] = latest_versions(house.stories)
+    _drop(resources, {"one.txt": prose(1).encode()})
+    _, [before] = _read(resources, context)
+    _drop(resources, {"one.txt": prose(1).encode()})
+    answer, [after] = _read(resources, context, SECOND)
+    [item] = latest_versions(resources.stories)
     assert answer["from_cache"] == 1
     assert after["source_version"] == item["version_id"] != before["source_version"]
     assert after["modified_at"] == item["modified_at"] >= before["modified_at"]
@@ -107,42 +111,43 @@ def test_the_same_bytes_dropped_again_have_the_new_version_and_time(
 
 
 def test_other_code_reads_all_files_again(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _drop(house, FILES)
-    _read(house, context)
+    _drop(resources, FILES)
+    _read(resources, context)
     monkeypatch.setattr(cache, "reader_version", lambda: "another")
-    assert _read(house, context, SECOND)[0]["from_cache"] == 0
+    assert _read(resources, context, SECOND)[0]["from_cache"] == 0
 
 
 def test_what_is_used_does_not_expire(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is written anew long before the bucket's rule deletes it, and not at every run."""
-    _drop(house, {"one.txt": prose(1).encode()})
-    _read(house, context)
+    _drop(resources, {"one.txt": prose(1).encode()})
+    _read(resources, context)
     kept: list[str] = []
     monkeypatch.setattr(cache, "store", lambda item, stories: kept.append(item["key"]))
-    _read(house, context, SECOND)
+    _read(resources, context, SECOND)
     assert kept == []
     now = clock.now()
     monkeypatch.setattr(clock, "now", lambda: now + cache._RENEWED_AFTER)
-    assert _read(house, context, SECOND)[0]["from_cache"] == 1
+    assert _read(resources, context, SECOND)[0]["from_cache"] == 1
     assert kept == ["one.txt"]
 
 
-def test_a_deleted_story_leaves_no_text_behind(house: House, context: LambdaContext) -> None:
-    _drop(house, FILES)
+def test_a_deleted_story_leaves_no_text_behind(resources: DeployedResources, context: LambdaContext) -> None:
+    _drop(resources, FILES)
     _begin(context, FIRST)
-    _read(house, context)
-    assert len(_cached(house)) == 4
-    clients.s3().delete_object(Bucket=house.stories, Key="tales/one.txt")
-    _drop(house, {"tales/two.md": prose(8).encode()})
+    _read(resources, context)
+    assert len(_cached(resources)) == 4
+    clients.s3().delete_object(Bucket=resources.stories, Key="tales/one.txt")
+    _drop(resources, {"tales/two.md": prose(8).encode()})
     _begin(context, SECOND)
     left = b"".join(
-        clients.s3().get_object(Bucket=house.artifacts, Key=key)["Body"].read() for key in _cached(house)
+        clients.s3().get_object(Bucket=resources.artifacts, Key=key)["Body"].read()
+        for key in _cached(resources)
     )
-    assert len(_cached(house)) == 2
+    assert len(_cached(resources)) == 2
     assert b"more.zip" in left
     assert b"empty.txt" in left
     assert b"one.txt" not in left
@@ -150,9 +155,9 @@ def test_a_deleted_story_leaves_no_text_behind(house: House, context: LambdaCont
 
 
 def test_a_batch_that_was_cut_off_goes_on_where_it_was(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _drop(house, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abcdef"})
+    _drop(resources, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abcdef"})
     read = ReadingProcess.read
 
     def read_until_d(process: ReadingProcess, source: Source, *arguments: Any, **more: Any) -> None:
@@ -162,8 +167,8 @@ def test_a_batch_that_was_cut_off_goes_on_where_it_was(
 
     with monkeypatch.context() as cut, pytest.raises(SystemExit):
         cut.setattr(ReadingProcess, "read", read_until_d)
-        _read(house, context)
-    answer, lines = _read(house, context)
+        _read(resources, context)
+    answer, lines = _read(resources, context)
     assert answer == {"records": 6, "rejects": 0, "from_cache": 3, "finished": True}
     assert [line["source_key"] for line in lines] == [f"{letter}.txt" for letter in "abcdef"]
 
@@ -188,25 +193,29 @@ class _SlowProcess:
 
 
 def test_files_that_together_take_longer_than_the_function_are_read_in_several_calls(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second file is left to a call of its own, which has all the time for it."""
-    _drop(house, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abc"})
-    event = {"run_id": FIRST, "files": list(latest_versions(house.stories))}
+    _drop(resources, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abc"})
+    event = {"run_id": FIRST, "files": list(latest_versions(resources.stories))}
     process = _SlowProcess()
     monkeypatch.setattr(read_stories, "_process", process)
     assert read_stories.handler(event, context) == {"finished": False}
-    found = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(FIRST))
+    found = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.read_prefix(FIRST))
     assert "Contents" not in found
-    answer, _ = _read(house, context)
+    answer, _ = _read(resources, context)
     assert answer == {"records": 0, "rejects": 3, "from_cache": 1, "finished": True}
     assert process.asked == [("a.txt", True), ("b.txt", False), ("b.txt", True), ("c.txt", False)]
 
 
-def test_a_batch_that_ended_the_function_is_divided(house: House, context: LambdaContext) -> None:
+def test_a_batch_that_ended_the_function_is_divided(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     """What is known is written; the others are left to calls of their own, and the culprit is rejected."""
-    _drop(house, {name: prose(number).encode() for number, name in enumerate(("a.txt", "b.txt", "c.txt"))})
-    items = list(latest_versions(house.stories))
+    _drop(
+        resources, {name: prose(number).encode() for number, name in enumerate(("a.txt", "b.txt", "c.txt"))}
+    )
+    items = list(latest_versions(resources.stories))
     read_stories.handler({"run_id": SECOND, "files": items[:1]}, context)
     left = read_stories.handler({"run_id": FIRST, "files": items, "divide": True}, context)
     assert left == {"run_id": FIRST, "files": items[1:]}
@@ -214,7 +223,7 @@ def test_a_batch_that_ended_the_function_is_divided(house: House, context: Lambd
     event = {"run_id": FIRST, "files": [culprit], "ended_by": "Runtime.ExitError"}
     assert read_stories.handler(event, context)["rejects"] == 1
     read_stories.handler({"run_id": FIRST, "files": [innocent]}, context)
-    lines = list(RunStories(house.artifacts, FIRST))
+    lines = list(RunStories(resources.artifacts, FIRST))
     assert sorted((line.source_key, line.kind) for line in lines) == [
         ("a.txt", "record"),
         ("b.txt", "reject"),
@@ -226,21 +235,21 @@ def test_a_batch_that_ended_the_function_is_divided(house: House, context: Lambd
 
 
 def test_nothing_is_left_of_a_batch_that_was_written_before_its_function_was_ended(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
-    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
-    items = list(latest_versions(house.stories))
+    _drop(resources, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    items = list(latest_versions(resources.stories))
     read_stories.handler({"run_id": FIRST, "files": items}, context)
     left = read_stories.handler({"run_id": FIRST, "files": items, "divide": True}, context)
     assert left["files"] == []
-    assert len(list(RunStories(house.artifacts, FIRST))) == 2
+    assert len(list(RunStories(resources.artifacts, FIRST))) == 2
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
 def test_a_file_that_becomes_unreadable_after_it_was_listed_costs_itself(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, code: str
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
-    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    _drop(resources, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
     download = fetching._download
 
     def refuse(item: Any) -> Any:
@@ -249,18 +258,18 @@ def test_a_file_that_becomes_unreadable_after_it_was_listed_costs_itself(
         return download(item)
 
     monkeypatch.setattr(fetching, "_download", refuse)
-    answer, [reject, record] = _read(house, context)
+    answer, [reject, record] = _read(resources, context)
     assert answer["finished"]
     assert (reject["kind"], record["kind"]) == ("reject", "record")
     assert code in reject["reason"]
     monkeypatch.setattr(fetching, "_download", download)
-    assert _read(house, context, SECOND)[0]["records"] == 2, "it is not held against the file for ever"
+    assert _read(resources, context, SECOND)[0]["records"] == 2, "it is not held against the file for ever"
 
 
 def test_a_download_that_breaks_off_costs_its_file(
-    house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _drop(house, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
+    _drop(resources, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
     download = fetching._download
 
     def break_off(item: Any) -> Any:
@@ -269,5 +278,5 @@ def test_a_download_that_breaks_off_costs_its_file(
         return download(item)
 
     monkeypatch.setattr(fetching, "_download", break_off)
-    _, [reject, _] = _read(house, context)
+    _, [reject, _] = _read(resources, context)
     assert "interrupted" in reject["reason"]

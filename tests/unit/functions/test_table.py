@@ -6,10 +6,10 @@ import pytest
 
 from shared import table
 from shared.aws import clients
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 
-def test_items_read_together_come_in_the_order_that_was_asked(house: House) -> None:
+def test_items_read_together_come_in_the_order_that_was_asked(resources: DeployedResources) -> None:
     table.put("POINTERS", "LIVE", {"version": "v1"})
     table.put("HOSTING", "STATE", {"status": "awake"})
     state, nothing, live = table.get_all([("HOSTING", "STATE"), ("MODELS", "v7"), ("POINTERS", "LIVE")])
@@ -20,7 +20,9 @@ def test_items_read_together_come_in_the_order_that_was_asked(house: House) -> N
     )
 
 
-def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_dynamodb_had_no_room_for_is_asked_again(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     table.put("POINTERS", "LIVE", {"version": "v1"})
     table.put("HOSTING", "STATE", {"status": "awake"})
     whole: Any = clients.dynamodb().batch_get_item
@@ -39,7 +41,9 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(house: House, monkeypatch:
 
 
 @pytest.mark.aws_fact
-def test_a_transaction_that_met_another_is_tried_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_transaction_that_met_another_is_tried_again(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     waits: list[float] = []
     monkeypatch.setattr(table, "_sleep", waits.append)
     client = clients.dynamodb()

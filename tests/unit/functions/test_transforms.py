@@ -25,7 +25,7 @@ from shared.batch_inference import batch_records, transform_jobs
 from shared.spending import ledger
 from start_batch import archive
 from start_batch.handler import handler as start_batch
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 TICK = {"action": "tick"}
@@ -54,22 +54,24 @@ class _Worker:
 
 
 @pytest.fixture
-def worker(house: House, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> _Worker:
+def worker(resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> _Worker:
     worker = _Worker(context)
     monkeypatch.setattr(clients, "lambdas", lambda: worker)
     return worker
 
 
 @pytest.fixture
-def api(house: House, worker: _Worker, live_v1: str) -> Iterator[TestClient]:
+def api(resources: DeployedResources, worker: _Worker, live_v1: str) -> Iterator[TestClient]:
     """The API, with v1 live and its bundle in the bucket."""
     for name, size in (
         ("serving.yaml", 20),
         ("base/model.safetensors", 3_000_000),
         ("adapters/v1/a.json", 0),
     ):
-        clients.s3().put_object(Bucket=house.artifacts, Key=s3_keys.hosting("v1") + name, Body=b"w" * size)
-    with TestClient(app, headers=asked_by()) as client:
+        clients.s3().put_object(
+            Bucket=resources.artifacts, Key=s3_keys.hosting("v1") + name, Body=b"w" * size
+        )
+    with TestClient(app, headers=caller_headers()) as client:
         yield client
 
 
@@ -103,20 +105,20 @@ def _job(sagemaker: StandIn) -> dict[str, Any]:
     return job
 
 
-def _answer(house: House, batch_id: str, number: int, texts: list[str]) -> None:
+def _answer(resources: DeployedResources, batch_id: str, number: int, texts: list[str]) -> None:
     answers = [
         {"id": "cmpl-1", "choices": [{"text": text}], "usage": {"prompt_tokens": 3, "completion_tokens": 2}}
         for text in texts
     ]
     clients.s3().put_object(
-        Bucket=house.artifacts,
+        Bucket=resources.artifacts,
         Key=f"{s3_keys.answers(batch_id, _check_id(batch_id))}{number:05}.jsonl.out",
         Body="".join(f"{json.dumps(answer)}\n" for answer in answers).encode(),
     )
 
 
 def test_a_batch_from_its_file_to_its_answers(
-    api: TestClient, worker: _Worker, house: House, sagemaker: StandIn
+    api: TestClient, worker: _Worker, resources: DeployedResources, sagemaker: StandIn
 ) -> None:
     batch_id = _made(api, max_tokens=200)
     checked = api.post(f"/api/batches/{batch_id}/check").json()
@@ -139,10 +141,10 @@ def test_a_batch_from_its_file_to_its_answers(
     assert "ModelDataSource" not in model["PrimaryContainer"], "transform jobs refuse it"
     assert model["EnableNetworkIsolation"] is True
     job |= {"TransformStartTime": time.time() - 60}
-    _answer(house, batch_id, 0, [f"answer {n}" for n in range(32)])
+    _answer(resources, batch_id, 0, [f"answer {n}" for n in range(32)])
     shown = api.get(f"/api/batches/{batch_id}").json()
     assert (shown["status"], shown["answered"]) == ("running", 32)
-    _answer(house, batch_id, 1, [f"answer {n}" for n in range(32, 40)])
+    _answer(resources, batch_id, 1, [f"answer {n}" for n in range(32, 40)])
     job |= {"TransformJobStatus": "Completed", "TransformEndTime": time.time()}
     results = api.get(f"/api/batches/{batch_id}/results").json()
     url = results.pop("url")
@@ -159,11 +161,13 @@ def test_a_batch_from_its_file_to_its_answers(
     assert batch_records.list_active_ids() == []
 
 
-def test_the_requests_are_what_the_model_takes(api: TestClient, house: House, worker: _Worker) -> None:
+def test_the_requests_are_what_the_model_takes(
+    api: TestClient, resources: DeployedResources, worker: _Worker
+) -> None:
     batch_id = _started(api, worker, b'A question\n\n{"prompt": "Once", "model": "base"}\n')
     body = (
         clients.s3()
-        .get_object(Bucket=house.artifacts, Key=s3_keys.request_part(batch_id, _check_id(batch_id), 0))[
+        .get_object(Bucket=resources.artifacts, Key=s3_keys.request_part(batch_id, _check_id(batch_id), 0))[
             "Body"
         ]
         .read()
@@ -203,15 +207,15 @@ def test_a_check_needs_the_file(api: TestClient) -> None:
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "not_uploaded")
 
 
-def test_there_is_no_batch_before_there_is_a_model(house: House, worker: _Worker) -> None:
-    with TestClient(app, headers=asked_by()) as client:
+def test_there_is_no_batch_before_there_is_a_model(resources: DeployedResources, worker: _Worker) -> None:
+    with TestClient(app, headers=caller_headers()) as client:
         refused = client.post("/api/batches", json={"size": 5})
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "no_model_yet")
 
 
 def test_nobody_sees_anothers_batch(api: TestClient, worker: _Worker) -> None:
     batch_id = _started(api, worker)
-    other = asked_by("u2")
+    other = caller_headers("u2")
     assert api.get("/api/batches", headers=other).json() == {"batches": []}
     for method, path in (
         ("GET", ""),
@@ -239,10 +243,10 @@ def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemak
 
 
 def test_a_stopped_batch_keeps_what_it_answered(
-    api: TestClient, worker: _Worker, house: House, sagemaker: StandIn
+    api: TestClient, worker: _Worker, resources: DeployedResources, sagemaker: StandIn
 ) -> None:
     batch_id = _started(api, worker)
-    _answer(house, batch_id, 0, ["an answer"] * 32)
+    _answer(resources, batch_id, 0, ["an answer"] * 32)
     stopping = api.post(f"/api/batches/{batch_id}/stop").json()
     assert stopping["status"] == "stopping"
     job = _job(sagemaker)
@@ -327,7 +331,7 @@ def test_the_endpoint_manager_stops_a_job_that_overruns(
 
 
 def test_a_job_that_the_table_forgot_is_stopped(
-    house: House, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     of_another_app = ("storyloom-batch-batch-20260901-100000-aaaa", "other-batch-20260901-100000-aaaa")
     old, new = "storyloom-batch-20260901-100000-aaaa", "storyloom-batch-20260902-110000-aaaa"
@@ -386,7 +390,7 @@ def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
 
 
 def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
     batch = batch_records.create_record(owner="u1", created_by="u1", **made)  # type: ignore[arg-type]
@@ -398,7 +402,7 @@ def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
 
 
 def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
-    house: House, api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
+    resources: DeployedResources, api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
     batch = batch_records.get(batch_id)
@@ -418,13 +422,15 @@ def test_a_batch_is_paid_for_before_it_begins_and_settled_when_it_has_ended(
     assert costs.this_month_cost_usd() == pytest.approx(1.13 / 2, abs=1e-3)
 
 
-def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClient, live_v1: str) -> None:
+def test_the_archive_has_the_bundle_and_is_made_once(
+    resources: DeployedResources, api: TestClient, live_v1: str
+) -> None:
     uri = archive.ensure(live_v1)
     bucket, key = s3_keys.split(uri)
-    assert (bucket, key.startswith(s3_keys.transform_models("v1"))) == (house.artifacts, True)
+    assert (bucket, key.startswith(s3_keys.transform_models("v1"))) == (resources.artifacts, True)
 
     def packed() -> dict[str, Any]:
-        return dict(clients.s3().get_object(Bucket=house.artifacts, Key=key))
+        return dict(clients.s3().get_object(Bucket=resources.artifacts, Key=key))
 
     first = packed()
     with tarfile.open(fileobj=io.BytesIO(first["Body"].read()), mode="r:gz") as tar:
@@ -439,22 +445,24 @@ def test_the_archive_has_the_bundle_and_is_made_once(house: House, api: TestClie
     assert packed()["LastModified"] == first["LastModified"]
 
 
-def test_a_bundle_that_was_made_anew_is_packed_anew(house: House, api: TestClient, live_v1: str) -> None:
+def test_a_bundle_that_was_made_anew_is_packed_anew(
+    resources: DeployedResources, api: TestClient, live_v1: str
+) -> None:
     """Activated again, a version has another one beside it, which the archive of before does not have."""
     before = archive.ensure(live_v1)
     clients.s3().put_object(
-        Bucket=house.artifacts, Key=s3_keys.hosting("v1") + "serving.yaml", Body=b"x" * 20
+        Bucket=resources.artifacts, Key=s3_keys.hosting("v1") + "serving.yaml", Body=b"x" * 20
     )
     after = archive.ensure(live_v1)
     assert after != before
-    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.split(after)[1])["Body"].read()
+    body = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.split(after)[1])["Body"].read()
     with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as tar:
         content = tar.extractfile("serving.yaml")
         assert content is not None and content.read() == b"x" * 20
 
 
-def test_a_bundle_that_is_gone_is_told(house: House, worker: _Worker, live_v1: str) -> None:
-    with TestClient(app, headers=asked_by()) as client:
+def test_a_bundle_that_is_gone_is_told(resources: DeployedResources, worker: _Worker, live_v1: str) -> None:
+    with TestClient(app, headers=caller_headers()) as client:
         batch_id = _started(client, worker)
         failed = client.get(f"/api/batches/{batch_id}").json()
     assert failed["status"] == "failed"

@@ -11,7 +11,7 @@ from contracts.environment import Assembly
 from price_list.price import Price
 from shared.runs import run_records
 from stories.dataset.training_plan import GRACE_MINUTES, SPOT_WAIT_HOURS
-from tests.unit.functions.conftest import House
+from tests.unit.functions.conftest import DeployedResources
 
 RUN = "20260907-090000-ffff"
 PRICE = Price(1.13, "2026-09-01", "a test")
@@ -33,7 +33,9 @@ def _settings(*, budget: float, jobs: int = 6, tune: bool = True) -> Assembly:
     ("budget", "minutes", "trials"),
     [(10, 10, 6), (1, 10, 5), (0.5, 10, 2), (0.3, 10, 0), (10, 600, 0), (1, 0.0, 6)],
 )
-def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes: float, trials: int) -> None:
+def test_the_budget_decides_how_many_trials(
+    resources: DeployedResources, budget: float, minutes: float, trials: int
+) -> None:
     search = job_plan.plan_search(
         environment.common(), _settings(budget=budget), RUN, GIVEN, minutes, price=PRICE
     )
@@ -51,7 +53,7 @@ def test_the_budget_decides_how_many_trials(house: House, budget: float, minutes
     assert set(limits) == {"MaxNumberOfTrainingJobs", "MaxParallelTrainingJobs"}
 
 
-def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
+def test_a_search_takes_no_longer_than_one_training_may(resources: DeployedResources) -> None:
     search = job_plan.plan_search(
         environment.common(), _settings(budget=1000, jobs=7), RUN, GIVEN, 10, price=PRICE
     )
@@ -61,13 +63,13 @@ def test_a_search_takes_no_longer_than_one_training_may(house: House) -> None:
     assert 4 * (limit["MaxWaitTimeInSeconds"] - limit["MaxRuntimeInSeconds"]) <= SPOT_WAIT_HOURS * 3600
 
 
-def test_no_search_where_it_is_off_or_its_price_is_not_known(house: House) -> None:
+def test_no_search_where_it_is_off_or_its_price_is_not_known(resources: DeployedResources) -> None:
     common = environment.common()
     assert job_plan.plan_search(common, _settings(budget=10, tune=False), RUN, {}, 10, price=PRICE) is None
     assert job_plan.plan_search(common, _settings(budget=10), RUN, {}, 10, price=None) is None
 
 
-def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
+def test_what_is_tuned_is_not_fixed_as_well(resources: DeployedResources) -> None:
     given = {**GIVEN, "epochs": "3", "lora_rank": "16", "learning_rate": "0.001"}
     search = job_plan.plan_search(environment.common(), _settings(budget=10), RUN, given, 10, price=PRICE)
     assert search is not None
@@ -77,7 +79,9 @@ def test_what_is_tuned_is_not_fixed_as_well(house: House) -> None:
     assert len(search["job_name"]) <= 32
 
 
-def test_the_best_trial_takes_the_training_jobs_place(house: House, context: LambdaContext) -> None:
+def test_the_best_trial_takes_the_training_jobs_place(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     jobs = {
         "training_job_name": "storyloom-train-x",
         "training_output_uri": "s3://a/runs/x/training/",

@@ -19,16 +19,16 @@ from chat_api.services import bucket_files
 from contracts import s3_keys
 from read_stories.handler import handler as read_stories
 from shared.aws import clients
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.stories.test_file_rules import BAD
 
 OVERRIDE = "tales/\u202etxt.exe"
 
 
 @pytest.fixture
-def api(house: House) -> TestClient:
+def api(resources: DeployedResources) -> TestClient:
     """The API."""
-    return TestClient(app, headers=asked_by())
+    return TestClient(app, headers=caller_headers())
 
 
 def _form(api: TestClient, name: str, size: int) -> dict[str, Any]:
@@ -68,9 +68,9 @@ def test_the_policy_names_the_key_the_size_and_the_type(api: TestClient) -> None
     assert not [one for one in conditions if isinstance(one, list) and one[0] == "starts-with"]
 
 
-def test_no_form_is_made_for_a_key_that_s3_would_change(house: House) -> None:
+def test_no_form_is_made_for_a_key_that_s3_would_change(resources: DeployedResources) -> None:
     with pytest.raises(ValueError, match="variable"):
-        bucket_files.upload_form(house.stories, "tales/${filename}", 11)
+        bucket_files.upload_form(resources.stories, "tales/${filename}", 11)
 
 
 @pytest.mark.parametrize(
@@ -84,15 +84,15 @@ def test_no_form_is_made_for_a_key_that_s3_would_change(house: House) -> None:
     ids=str,
 )
 def test_s3_takes_nothing_but_what_the_form_is_for(
-    api: TestClient, house: House, instead: dict[str, str | None]
+    api: TestClient, resources: DeployedResources, instead: dict[str, str | None]
 ) -> None:
     form = _form(api, "tales/a.txt", 4)
     assert _send(form, b"Once", instead=instead).status_code == 403
     for content in (b"Onc", b"Once more", b""):
         assert _send(form, content).status_code == 400
-    assert "Contents" not in clients.s3().list_objects_v2(Bucket=house.stories)
+    assert "Contents" not in clients.s3().list_objects_v2(Bucket=resources.stories)
     assert _send(form, b"Once", file_name="../../x\u202e.txt").is_success
-    (stored,) = clients.s3().list_objects_v2(Bucket=house.stories)["Contents"]
+    (stored,) = clients.s3().list_objects_v2(Bucket=resources.stories)["Contents"]
     assert stored["Key"] == "tales/a.txt"
 
 
@@ -100,35 +100,36 @@ def test_a_name_of_a_mac_is_the_same_story(api: TestClient) -> None:
     assert _form(api, "U\u0308ber\\a.txt", 1)["key"] == "Über/a.txt"
 
 
-def _read_by(house: House, run_id: str) -> list[dict[str, Any]]:
-    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))
+def _read_by(resources: DeployedResources, run_id: str) -> list[dict[str, Any]]:
+    listed = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.read_prefix(run_id))
     bodies = [
-        clients.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read()
+        clients.s3().get_object(Bucket=resources.artifacts, Key=entry["Key"])["Body"].read()
         for entry in listed["Contents"]
     ]
     return [json.loads(line) for body in bodies for line in body.splitlines()]
 
 
 def test_files_with_such_names_in_the_bucket_are_listed_and_cost_the_run_nothing(
-    house: House, context: LambdaContext
+    resources: DeployedResources, context: LambdaContext
 ) -> None:
     """Whoever may write to the bucket itself can name an object as they like."""
     good = ["a.txt", "a//b.txt", "a/../c.txt", "./d.txt", " e.txt ", "${filename}", "U\u0308.txt", "/f.txt"]
     bad = [OVERRIDE, "a\nb.txt", "\u2066.txt"]
     text = ("The goose went up the hill, and looked at the town. " * 20).encode()
     for number, key in enumerate([*good, *bad]):
-        clients.s3().put_object(Bucket=house.stories, Key=key, Body=text + str(number).encode())
+        clients.s3().put_object(Bucket=resources.stories, Key=key, Body=text + str(number).encode())
     run_id = "20260901-100000-aaaa"
     begun = begin({"run_id": run_id, "reason": "test", "execution_arn": "arn"}, context)
     assert begun["files"] == len(good) + len(bad)
-    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
+    body = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
     for line in body.splitlines():
         read_stories({"run_id": run_id, **json.loads(line)}, context)
-    listed = clients.s3().list_objects_v2(Bucket=house.artifacts, Prefix=s3_keys.read_prefix(run_id))[
+    listed = clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix=s3_keys.read_prefix(run_id))[
         "Contents"
     ]
     bodies = [
-        clients.s3().get_object(Bucket=house.artifacts, Key=entry["Key"])["Body"].read() for entry in listed
+        clients.s3().get_object(Bucket=resources.artifacts, Key=entry["Key"])["Body"].read()
+        for entry in listed
     ]
     found = [json.loads(line) for body in bodies for line in body.splitlines()]
     assert sorted(one["source_key"] for one in found if one["kind"] == "record") == sorted(good)
@@ -141,25 +142,27 @@ def test_files_with_such_names_in_the_bucket_are_listed_and_cost_the_run_nothing
     assert all("cannot be shown safely" in one["reason"] and one["cure"] for one in rejects.values())
 
 
-def test_the_names_in_an_archive_are_shown_safely(house: House, context: LambdaContext) -> None:
+def test_the_names_in_an_archive_are_shown_safely(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(OVERRIDE, "The goose went up the hill. " * 30)
-    clients.s3().put_object(Bucket=house.stories, Key="a.zip", Body=packed.getvalue())
+    clients.s3().put_object(Bucket=resources.stories, Key="a.zip", Body=packed.getvalue())
     run_id = "20260901-100000-aaaa"
     begin({"run_id": run_id, "reason": "test", "execution_arn": "arn"}, context)
-    body = clients.s3().get_object(Bucket=house.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
+    body = clients.s3().get_object(Bucket=resources.artifacts, Key=s3_keys.batches(run_id))["Body"].read()
     read_stories({"run_id": run_id, **json.loads(body)}, context)
-    first = _read_by(house, run_id)[0]
+    first = _read_by(resources, run_id)[0]
     assert first["entry"] == "tales/<U+202E>txt.exe"
     assert "\u202e" not in first.get("title", "")
 
 
 @pytest.mark.parametrize("key", [OVERRIDE, "it's\u202ea \\ $(story) 1!.txt", "a\x1b[2J`id`.txt"])
 def test_such_a_story_can_be_deleted_and_the_command_is_safe_to_show(
-    api: TestClient, house: House, key: str
+    api: TestClient, resources: DeployedResources, key: str
 ) -> None:
-    clients.s3().put_object(Bucket=house.stories, Key=key, Body=b"Once")
+    clients.s3().put_object(Bucket=resources.stories, Key=key, Body=b"Once")
     answer = api.delete(f"/api/stories/{quote(key)}")
     assert answer.status_code == 200, answer.text
     message = answer.json()["message"]

@@ -19,10 +19,10 @@ from shared.answers import usage
 from shared.hosting import hosting_state
 from stacks.chat.rest_api import LONGEST_ANSWER
 from tests.unit.functions.api_server import running
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
-PERSON = asked_by("u1")
+PERSON = caller_headers("u1")
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "Tell me of the hill."}]}
 CHAT = "/api/v1/chat/completions"
 WORD = b'data: {"id": "c", "choices": [{"index": 0, "delta": {"content": "hill "}}]}\n\n'
@@ -41,7 +41,7 @@ def awake(awake_v1: StandIn) -> StandIn:
 
 
 @pytest.fixture
-def api(house: House) -> Iterator[TestClient]:
+def api(resources: DeployedResources) -> Iterator[TestClient]:
     """The app, for a person who has signed in."""
     with TestClient(app, headers=PERSON, raise_server_exceptions=False) as client:
         yield client
@@ -56,7 +56,7 @@ def test_the_tokens_of_every_answer_are_counted(awake: StandIn, api: TestClient)
     assert api.post(CHAT, json=HELLO).status_code == 200
     assert api.post(CHAT, json={**HELLO, "stream": True}).text.endswith("[DONE]\n\n")
     assert api.get("/api/status").json()["usage"]["tokens_today"] == 26
-    other = api.get("/api/status", headers=asked_by("u2")).json()
+    other = api.get("/api/status", headers=caller_headers("u2")).json()
     assert other["usage"]["tokens_today"] == 0, "each has a day of their own"
     day = _day()
     assert "active" not in day, "nothing is being written"
@@ -132,7 +132,7 @@ def test_a_spent_budget_is_refused_until_midnight(
 
 def test_a_key_uses_the_day_of_the_person_who_made_it(awake: StandIn, api: TestClient) -> None:
     usage.end(usage.begin("u1")[0], tokens=10**6)
-    key = asked_by("key:0a1b2c3d4e5f", made_by="u1")
+    key = caller_headers("key:0a1b2c3d4e5f", made_by="u1")
     refused = api.post(CHAT, json=HELLO, headers=key)
     assert (refused.status_code, refused.json()["error"]["type"]) == (429, "daily_budget_spent")
     assert api.post("/api/wake", headers=key).status_code == 429
@@ -146,7 +146,7 @@ def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
     woken: list[str] = []
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", woken.append)
     monkeypatch.setattr(clock, "now", lambda: clock.instant("2026-09-30T18:04:40.000Z"))
-    headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="1")
+    headers = caller_headers(sub="key:0123456789ab", scopes="chat", requests_per_minute="1")
     if more.pop("wait", False):
         headers["Prefer"] = "wait=5"
     assert api.post(CHAT, json=HELLO, headers=headers).status_code == 200
@@ -158,7 +158,7 @@ def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
 
 
 def test_a_malformed_question_of_a_key_counts_too(awake: StandIn, api: TestClient) -> None:
-    headers = asked_by(sub="key:0123456789ab", scopes="chat", requests_per_minute="60")
+    headers = caller_headers(sub="key:0123456789ab", scopes="chat", requests_per_minute="60")
     assert api.post(CHAT, json={"messages": 1}, headers=headers).status_code == 422
 
     def counted() -> int:
@@ -185,12 +185,12 @@ def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClien
     assert refused.headers["retry-after"] == "5"
     assert refused.json()["error"]["type"] == "too_many_at_once"
     assert usage.today("u1").answering == limits.MAX_CONCURRENT_ANSWERS, "a refusal takes no place"
-    assert api.post(CHAT, json=HELLO, headers=asked_by("u2")).status_code == 200
+    assert api.post(CHAT, json=HELLO, headers=caller_headers("u2")).status_code == 200
     usage.end(slots[0], tokens=5)
     assert api.post(CHAT, json=HELLO).status_code == 200
 
 
-def test_of_many_questions_at_once_exactly_four_are_answered(house: House) -> None:
+def test_of_many_questions_at_once_exactly_four_are_answered(resources: DeployedResources) -> None:
     together = threading.Barrier(12)
 
     def ask(number: int) -> int:
@@ -202,7 +202,9 @@ def test_of_many_questions_at_once_exactly_four_are_answered(house: House) -> No
     assert places == list(range(1, 13))
 
 
-def test_an_answer_whose_function_died_is_forgotten(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_whose_function_died_is_forgotten(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
     moment = clock.instant("2026-09-30T12:00:00.000Z")
     monkeypatch.setattr(clock, "now", lambda: moment)
     usage.begin("u1")
@@ -236,7 +238,7 @@ def test_an_answer_has_the_room_that_the_chat_leaves(awake: StandIn, api: TestCl
 
 
 def test_the_status_names_every_limit(api: TestClient) -> None:
-    program = asked_by("key:0123456789ab", "chat", requests_per_minute="9")
+    program = caller_headers("key:0123456789ab", "chat", requests_per_minute="9")
     assert api.get("/api/status", headers=program).json()["limits"] == {
         "messages": 200,
         "prompt_characters": 3 * (4096 - 512),

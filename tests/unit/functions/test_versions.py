@@ -22,16 +22,16 @@ from shared.items import ModelVersion
 from shared.models import versions
 from shared.runs import lock, run_records
 from start_run.handler import handler as start_run
-from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, House, Letters, asked_by
+from tests.unit.functions.conftest import ACCOUNT, BASE_MODEL, DeployedResources, Letters, caller_headers
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 RUN = "20260906-090000-eeee"
 EMAIL = "writer@example.com"
-CONTEXT = asked_by(email=EMAIL)
+CONTEXT = caller_headers(email=EMAIL)
 
 
 @pytest.fixture
-def api(house: House, lambdas_at_once: None) -> Iterator[TestClient]:
+def api(resources: DeployedResources, lambdas_at_once: None) -> Iterator[TestClient]:
     """The app, for a person who has signed in; what it has started is started here."""
     with TestClient(app, headers=CONTEXT) as client:
         yield client
@@ -83,10 +83,10 @@ def _status(version: str) -> str:
     return model.status
 
 
-def _going(house: House) -> list[dict[str, Any]]:
+def _going(resources: DeployedResources) -> list[dict[str, Any]]:
     """Inputs of the executions that go on."""
     client = clients.stepfunctions()
-    found = client.list_executions(stateMachineArn=house.state_machine_arn, statusFilter="RUNNING")
+    found = client.list_executions(stateMachineArn=resources.state_machine_arn, statusFilter="RUNNING")
     return [
         json.loads(client.describe_execution(executionArn=execution["executionArn"])["input"])
         for execution in found["executions"]
@@ -103,7 +103,7 @@ def _going(house: House) -> list[dict[str, Any]]:
 )
 def test_the_setting_decides_who_approves(
     *,
-    house: House,
+    resources: DeployedResources,
     context: LambdaContext,
     sagemaker: StandIn,
     monkeypatch: pytest.MonkeyPatch,
@@ -119,7 +119,9 @@ def test_the_setting_decides_who_approves(
     assert ("waits for your approval" in registered["message"]) is (status == "pending")
 
 
-def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, letters: Letters) -> None:
+def test_the_owner_is_told_how_to_answer(
+    resources: DeployedResources, context: LambdaContext, letters: Letters
+) -> None:
     lock.acquire(RUN, "arn:e")
     run_records.enter(RUN, "Register", version="v3")
     message = "v3 waits for your approval."
@@ -133,7 +135,7 @@ def test_the_owner_is_told_how_to_answer(house: House, context: LambdaContext, l
 
 def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     *,
-    house: House,
+    resources: DeployedResources,
     context: LambdaContext,
     sagemaker: StandIn,
     api: TestClient,
@@ -147,19 +149,19 @@ def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     assert (model["decided_by"], model["decided_by_name"]) == ("u1", EMAIL)
     assert sagemaker.packages[0]["ModelApprovalStatus"] == "Approved"
     assert EMAIL in sagemaker.packages[0]["ApprovalDescription"]
-    assert _going(house) == [], "only the registry's event starts the deployment"
+    assert _going(resources) == [], "only the registry's event starts the deployment"
 
     event = _decision(arn, "Approved")
     assert on_version_reviewed(event, context) == {"version": "v1", "changed": True}
     assert on_version_reviewed(event, context) == {"version": "v1", "changed": False}
-    (told,) = _going(house)
+    (told,) = _going(resources)
     assert told["version"] == "v1"
     assert _status("v1") == "approved"
     assert api.post("/api/models/v1/approve").json()["message"] == "v1 is approved already."
 
 
 def test_a_crash_before_the_yes_is_noted_starts_one_run(
-    house: House, context: LambdaContext, api: TestClient, monkeypatch: pytest.MonkeyPatch
+    resources: DeployedResources, context: LambdaContext, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _save("v4", "pending")
     event = _decision(f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/4", "Approved")
@@ -168,19 +170,19 @@ def test_a_crash_before_the_yes_is_noted_starts_one_run(
         with pytest.raises(ZeroDivisionError):
             on_version_reviewed(event, context)
     assert on_version_reviewed(event, context)["changed"]
-    assert len(_going(house)) == 1
+    assert len(_going(resources)) == 1
     held = lock.holder()
     assert held is not None
     assert held.wanted_version is None
 
 
 def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
-    house: House, context: LambdaContext, api: TestClient
+    resources: DeployedResources, context: LambdaContext, api: TestClient
 ) -> None:
     arn = _register(context)["model_package_arn"]
     assert on_version_reviewed(_decision(arn, "Approved"), context)["changed"] is False
     assert on_version_reviewed(_decision("arn:none", "Approved"), context)["version"] is None
-    assert _going(house) == []
+    assert _going(resources) == []
 
 
 @pytest.mark.parametrize(
@@ -188,7 +190,7 @@ def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
     [("pending", "rejected"), ("approved", "rejected"), ("live", "live"), ("previous", "previous")],
 )
 def test_a_no_leaves_what_answers(
-    house: House, context: LambdaContext, before: VersionStatus, after: str
+    resources: DeployedResources, context: LambdaContext, before: VersionStatus, after: str
 ) -> None:
     _save("v2", before)
     arn = f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:model-package/storyloom/2"
@@ -196,11 +198,13 @@ def test_a_no_leaves_what_answers(
     assert _status("v2") == after
 
 
-def test_going_back_is_a_run_that_deploys(house: House, context: LambdaContext, api: TestClient) -> None:
+def test_going_back_is_a_run_that_deploys(
+    resources: DeployedResources, context: LambdaContext, api: TestClient
+) -> None:
     _save("v1", "previous")
     answer = api.post("/api/models/v1/activate")
     assert answer.status_code == 202
-    (told,) = _going(house)
+    (told,) = _going(resources)
     assert (told["version"], told["reason"]) == ("v1", f"{EMAIL} chose v1")
     registered = activate({**told, "execution_arn": "arn:e"}, context)
     assert (registered["version"], registered["status"]) == ("v1", "approved")
@@ -234,7 +238,7 @@ def _activate(version: str, context: LambdaContext) -> dict[str, Any]:
 
 @pytest.mark.parametrize("status", ["asleep", "awake"])
 def test_a_version_that_is_loaded_answers_at_once(
-    house: House, context: LambdaContext, sagemaker: StandIn, status: str
+    resources: DeployedResources, context: LambdaContext, sagemaker: StandIn, status: str
 ) -> None:
     _live_v2_after_v1()
     if status == "awake":
@@ -254,7 +258,7 @@ def test_a_version_that_is_loaded_answers_at_once(
 
 @pytest.mark.parametrize("how", [{"merged": True}, {"v2_revision": "r2"}])
 def test_a_version_that_is_not_loaded_is_deployed(
-    house: House, context: LambdaContext, how: dict[str, Any]
+    resources: DeployedResources, context: LambdaContext, how: dict[str, Any]
 ) -> None:
     """One that is loaded alone, merged with its base; or beside one of another base, which is set no more."""
     _live_v2_after_v1(**how)
@@ -274,7 +278,7 @@ def test_a_version_that_is_not_loaded_is_deployed(
     ],
 )
 def test_what_cannot_be_is_refused_with_a_cure(
-    house: House, api: TestClient, status: VersionStatus, call: str, kind: str
+    resources: DeployedResources, api: TestClient, status: VersionStatus, call: str, kind: str
 ) -> None:
     _save("v5", status)
     answer = api.post(f"/api/models/v5/{call}")
@@ -285,7 +289,7 @@ def test_what_cannot_be_is_refused_with_a_cure(
 
 
 def test_a_version_of_another_base_is_refused_everywhere(
-    house: House, context: LambdaContext, api: TestClient
+    resources: DeployedResources, context: LambdaContext, api: TestClient
 ) -> None:
     _save("v1", "approved", revision="older")
     assert api.post("/api/models/v1/activate").json()["error"]["type"] == "other_base_model"
@@ -295,7 +299,7 @@ def test_a_version_of_another_base_is_refused_everywhere(
 
 
 def test_what_is_chosen_during_a_run_comes_after_it(
-    house: House, context: LambdaContext, api: TestClient
+    resources: DeployedResources, context: LambdaContext, api: TestClient
 ) -> None:
     going = start_run({"reason": "stories arrived"}, context)["run_id"]
     start_run({"reason": "more stories"}, context)
@@ -306,13 +310,13 @@ def test_what_is_chosen_during_a_run_comes_after_it(
     )
     announce({"run_id": going, "outcome": "succeeded", "message": "Done."}, context)
     assert lock.holder() is None
-    listed = clients.scheduler().list_schedules(GroupName=house.schedule_group)["Schedules"]
+    listed = clients.scheduler().list_schedules(GroupName=resources.schedule_group)["Schedules"]
     assert sorted(schedule["Name"] for schedule in listed) == ["deploy", "quiet"]
-    target = clients.scheduler().get_schedule(Name="deploy", GroupName=house.schedule_group)["Target"]
+    target = clients.scheduler().get_schedule(Name="deploy", GroupName=resources.schedule_group)["Target"]
     assert json.loads(target["Input"])["version"] == "v1"
 
 
-def test_a_dead_lock_loses_nothing_that_is_owed(house: House, context: LambdaContext) -> None:
+def test_a_dead_lock_loses_nothing_that_is_owed(resources: DeployedResources, context: LambdaContext) -> None:
     dead = "arn:aws:states:us-east-1:123456789012:execution:gone:x"
     lock.acquire("20260801-000000-dead", dead)
     lock.request_rerun("20260801-000000-dead")
@@ -323,7 +327,7 @@ def test_a_dead_lock_loses_nothing_that_is_owed(house: House, context: LambdaCon
     assert held.pending, "the stories' run is still owed"
 
 
-def test_versions_are_listed_newest_first(house: House, api: TestClient) -> None:
+def test_versions_are_listed_newest_first(resources: DeployedResources, api: TestClient) -> None:
     for number in (1, 2, 10):
         _save(f"v{number}", "approved")
     listed = api.get("/api/models").json()["models"]

@@ -16,7 +16,7 @@ from shared.accounts import keys
 from shared.answers import usage
 from shared.hosting import hosting_state
 from tests.unit.functions.api_server import serving
-from tests.unit.functions.conftest import House, asked_by
+from tests.unit.functions.conftest import DeployedResources, caller_headers
 from tests.unit.functions.people import SignedIn, somebody
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
@@ -65,16 +65,16 @@ def endpoint_manager(monkeypatch: pytest.MonkeyPatch, meanwhile: Meanwhile) -> l
 
 
 @pytest.fixture
-def person(house: House) -> Iterator[SignedIn]:
+def person(resources: DeployedResources) -> Iterator[SignedIn]:
     """A reader in the user pool."""
-    with somebody(house.table, role="reader") as reader:
+    with somebody(resources.table, role="reader") as reader:
         yield reader
 
 
 @pytest.fixture
 def api(person: SignedIn) -> Iterator[TestClient]:
     """The app, for the reader, whom the authorizer has let in."""
-    with TestClient(app, headers=asked_by(person.sub), raise_server_exceptions=False) as client:
+    with TestClient(app, headers=caller_headers(person.sub), raise_server_exceptions=False) as client:
         yield client
 
 
@@ -107,7 +107,7 @@ def test_openais_client_passes_the_comments_over(
         client = openai.OpenAI(
             base_url=f"{url}/api/v1",
             api_key="token",
-            default_headers={**asked_by(person.sub), "Prefer": "wait=600"},
+            default_headers={**caller_headers(person.sub), "Prefer": "wait=600"},
         )
         stream = client.chat.completions.create(
             model="storyloom", messages=[{"role": "user", "content": "Tell me a story."}], stream=True
@@ -242,7 +242,7 @@ def test_a_key_that_ends_while_it_waits_asks_nothing_more(
 ) -> None:
     key, _ = keys.issue_key("program", ["chat"], 60, by=person.sub, email="")
     meanwhile.append(lambda: table.update("KEYS", key.key_id, {end: clock.stamp()}))
-    by_key = asked_by(f"key:{key.key_id}", made_by=person.sub)
+    by_key = caller_headers(f"key:{key.key_id}", made_by=person.sub)
     with TestClient(app, headers=by_key, raise_server_exceptions=False) as api:
         last = _ask(api, "wait=600")[-1]
     assert json.loads(last.removeprefix("data: "))["error"]["type"] == "unauthorized"

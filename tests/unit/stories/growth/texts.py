@@ -51,7 +51,7 @@ TEXTS: dict[str, Make] = {
     "a table and its chapters": _listed_then_told,
     "headings": repeated(f"The Door\n\n{LINE}\n\n"),
     "headings that come again": counted(
-        lambda n: f"The Door\n\n{LINE}\n\nThe Door\nThe House\nThe Sea\nThe Well\n\n"
+        lambda n: f"The Door\n\n{LINE}\n\nThe Door\nThe DeployedResources\nThe Sea\nThe Well\n\n"
     ),
     "numbered headings": counted(lambda n: f"Chapter {n % 90}\n\n{LINE}\n\n"),
     "bare numbers": counted(lambda n: f"{n}\n\n{LINE}\n\n"),
