@@ -11,11 +11,14 @@ A lease is a reservation for the machines until some minutes from now. It is acq
 requested, and the endpoint manager extends it at each tick; if the month's limit leaves too little, the
 endpoint is deleted before the lease ends. All machines are counted, including those that a blue/green
 update adds. If their number changed between two observations at an unknown time, the larger number counts.
+If SageMaker accepted a request for machines, they count even if they were gone before the next observation.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from boto3.dynamodb.conditions import Attr
 
 from contracts import table_keys
 from shared import clock, table
@@ -44,7 +47,7 @@ class Machines:
     made_at: datetime
     """When the endpoint was created."""
     changed_at: datetime | None = None
-    """When its status last changed, possibly together with its machines."""
+    """When its status last changed, possibly together with its machines; None if they did not change then."""
     busy: bool = False
     """Whether SageMaker is creating or updating it now."""
 
@@ -133,6 +136,15 @@ def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0
     _move(None, now, lease=_Lease(until, planned={instance: instances}), looked=False)
 
 
+def confirm_start() -> None:
+    """Record that SageMaker accepted the request for the reserved machines.
+
+    They are counted even if they are never observed, for instance because the guard deleted the endpoint
+    while no function could run.
+    """
+    table.update(*_KEY, {"accepted": True}, only_if=Attr("planned_at").exists())
+
+
 def start_usd(instance: str, instances: int = 1) -> float | None:
     """Return what `reserve_start` reserves; None if the price is not known."""
     price = prices.usd_per_hour("hosting", instance)
@@ -177,6 +189,8 @@ def _move(
         after = _after(before, machines, at, ended=ended, deleted=deleted, lease=lease)
         gone_at = ended_at or (clock.instant(before.deletion_at) if before.deletion_at else None)
         stretches = _stretches(before, machines, at, gone_at)
+        if machines is None and looked and not ended and ended_at is None and not after.planned:
+            stretches += _never_observed(before, at, gone_at)
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
@@ -207,11 +221,12 @@ def _after(
     lease: _Lease | None,
 ) -> Meter:
     fleets = {} if ended or machines is None else dict(machines.fleets)
-    planned, planned_at, lease_until = dict(before.planned), before.planned_at, before.lease_until
+    planned, planned_at, accepted = dict(before.planned), before.planned_at, before.accepted
+    lease_until = before.lease_until
     if lease is not None and lease.planned:
-        planned, planned_at = dict(lease.planned), clock.text(at)
+        planned, planned_at, accepted = dict(lease.planned), clock.text(at), False
     elif ended or _is_settled(machines, planned_at, at):
-        planned, planned_at = {}, None
+        planned, planned_at, accepted = {}, None, False
     if lease is not None:
         lease_until = clock.text(lease.until)
     elif not fleets and not planned:
@@ -226,6 +241,7 @@ def _after(
         deletion_at=clock.text(at) if deleted else None,
         planned=planned,
         planned_at=planned_at,
+        accepted=accepted,
         lease_until=lease_until,
         lease=aside,
         lease_day=f"{at:%Y-%m-%d}" if kept else None,
@@ -275,9 +291,9 @@ def _stretches(
             stretches.append((before.fleets, until, min(machines.made_at, gone_at or machines.made_at)))
         elif machines.fleets == before.fleets:
             stretches.append((before.fleets, until, at))
-        elif machines.changed_at is not None and until < machines.changed_at <= at:
-            stretches.append((before.fleets, until, machines.changed_at))
-            stretches.append((machines.fleets, machines.changed_at, at))
+        elif (changed_at := _change_time(before, machines)) and until < changed_at <= at:
+            stretches.append((before.fleets, until, changed_at))
+            stretches.append((machines.fleets, changed_at, at))
         else:
             stretches.append((_larger(before.fleets, machines.fleets), until, at))
     asked_at = clock.instant(before.planned_at) if before.planned_at else None
@@ -287,6 +303,27 @@ def _stretches(
     if machines is not None and (another or not before.fleets):
         stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
     return stretches
+
+
+def _change_time(before: Meter, machines: Machines) -> datetime | None:
+    """Return when the number of machines changed; None if the last change of the status does not tell."""
+    if machines.busy:
+        # A requested update has run since its request, whatever has changed its status since then.
+        return None if before.planned else machines.changed_at
+    known = {name: before.fleets.get(name, 0) + before.planned.get(name, 0) for name in machines.fleets}
+    if any(count > known[name] for name, count in machines.fleets.items()):
+        # Added machines are billed while they start, but the status changed last when they answered.
+        return None
+    return machines.changed_at
+
+
+def _never_observed(
+    before: Meter, at: datetime, gone_at: datetime | None
+) -> list[tuple[Mapping[str, int], datetime, datetime]]:
+    """Return the machines of an accepted request if they are gone before anybody observed them."""
+    if not before.accepted or before.planned_at is None:
+        return []
+    return [(before.planned, clock.instant(before.planned_at), min(at, gone_at or at))]
 
 
 def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
