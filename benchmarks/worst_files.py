@@ -2,7 +2,7 @@
 
     python -m benchmarks.worst_files
 
-Each file is made at run time and read in this process; the processor time counts. Then short stories are read
+Each file is created now and read in this process; the processor time counts. Then short stories are read
 in this process and in the reading process, which limits the time and memory of a file.
 """
 

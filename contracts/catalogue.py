@@ -1,7 +1,7 @@
-"""The base models a person can choose by name, and what may be said about any other.
+"""The base models a person can choose by name, and what can be inferred about others.
 
-A revision is the commit of the model's Hugging Face repository, so that the same settings fetch the same
-weights for ever. A model chosen by its id has no pinned commit here: its revision is `main` until
+A revision is the commit of the model's Hugging Face repository, so that the same settings always fetch the
+same weights. A model chosen by its id has no pinned commit here: its revision is `main` until
 `base_model_revision` is set, and the function that stages it records the commit that `main` was.
 """
 
@@ -39,7 +39,7 @@ class CatalogueModel:
     chat: bool
     """True: trained on conversations and has a chat template; False: continues plain text."""
     gated: bool = False
-    """True: its owner wants a licence accepted before it can be downloaded."""
+    """True: a licence must be accepted before it can be downloaded."""
 
     @property
     def slug(self) -> str:
@@ -48,7 +48,7 @@ class CatalogueModel:
 
     @property
     def download_gb(self) -> float:
-        """Size of the weights, in GB: two bytes a parameter, four for GPT-2, which is kept in fp32."""
+        """Size of the weights, in GB: two bytes a parameter, four for GPT-2, which is stored in fp32."""
         bytes_each = 4 if self.id.startswith("openai-community/") else 2
         return round(self.parameters_millions * bytes_each / 1000, 1)
 
@@ -238,7 +238,7 @@ def find(choice: str, revision: str = "") -> CatalogueModel:
 
 
 def names() -> list[str]:
-    """Names of the catalogue, in its order."""
+    """Return the names of the catalogue, in its order."""
     return list(CATALOGUE)
 
 
@@ -269,7 +269,7 @@ def _refuse_unsuitable(choice: str) -> None:
     repository = choice.rsplit("/", 1)[-1]
     if _CLOSED.match(repository):
         raise UnsuitableModelError(
-            "its weights are closed: its owner sells answers and gives nobody the model to train",
+            "its weights are closed: its owner sells answers and does not publish the model",
             "Choose an open model of the same kind: qwen3-4b or llama-3.1-8b (gated) for quality, "
             "smollm2-1.7b for price; gpt2-xl is the last GPT whose weights are open and small",
         )
@@ -281,7 +281,7 @@ def _refuse_unsuitable(choice: str) -> None:
         )
     if _SEQUENCE_TO_SEQUENCE.search(repository):
         raise UnsuitableModelError(
-            "it is an encoder-decoder: it turns one text into another and cannot go on with a story",
+            "it is an encoder-decoder: it turns one text into another and cannot continue a story",
             "Choose a causal language model: smollm2-1.7b or qwen3-1.7b",
         )
     if _QUANTIZED.search(repository):

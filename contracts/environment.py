@@ -1,4 +1,4 @@
-"""What the stacks tell the functions, through `STORYLOOM_*` variables.
+"""The functions' environment: groups of `STORYLOOM_*` variables that stacks set and functions read.
 
 Each class is one group of variables. A stack makes a group and sets its `variables()`; a function gets the
 same group from `read`, and an error only if a variable of that group is missing. A group that has a section
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "STORYLOOM_"
 EVALUATION_ACCELERATOR = f"{_PREFIX}ACCELERATOR"
-"""Of the evaluation (`storyloom_jobs.gpu_check`): with `gpu` it fails at once if no GPU computes."""
+"""Variable of the evaluation job (`storyloom_jobs.gpu_check`): with `gpu` it fails if no GPU computes."""
 
 
 class MissingEnvironmentError(Exception):
@@ -111,12 +111,12 @@ class Common(EnvironmentGroup):
 
 
 class Schedule(EnvironmentGroup, UploadSettings):
-    """The timers: EventBridge Scheduler one-time schedules that call start_run."""
+    """The one-time schedules of EventBridge Scheduler that call start_run."""
 
     start_run_arn: str
     schedule_name: str
     deploy_schedule_name: str
-    """Of the schedule for a version that waits for the run before it to end."""
+    """Name of the schedule that deploys a version after the run before it has ended."""
     schedule_group: str
     schedule_role_arn: str
 
@@ -131,25 +131,25 @@ class Assembly(EnvironmentGroup, TrainingSettings, SearchSettings):
     """How a dataset becomes a training job."""
 
     processing_instances: list[str]
-    """Where the evaluation may run, the first choice first."""
+    """Instance types that may evaluate a model, first choice first."""
     training_code_uri: str
 
 
 class EvaluationInstances(EnvironmentGroup):
-    """Where a model may be evaluated."""
+    """The instance types that may evaluate a model."""
 
     processing_instances: list[str]
 
 
 class QuotaCheck(EnvironmentGroup):
-    """What the account must be allowed to have before a training is paid for."""
+    """The quotas that a run needs, which are checked before a training is paid for."""
 
     quotas: list[dict[str, str | int]]
     """`{"name", "minimum", "purpose", "stands_in_for"}` of each of SageMaker's quotas (stacks/quotas.py)."""
 
 
 class PageAddress(EnvironmentGroup):
-    """Where the owner reads and answers."""
+    """The page's address, for links in messages."""
 
     page_url_parameter: str
     """Name of the Systems Manager parameter with the page's address, which the Chat stack writes."""
@@ -164,7 +164,7 @@ class Staging(EnvironmentGroup):
 
 
 class GateRules(EnvironmentGroup, GateSettings):
-    """What a candidate must be to be deployed."""
+    """The gate's rules for deploying a candidate."""
 
 
 class Registry(EnvironmentGroup, ApprovalSettings):
@@ -175,7 +175,7 @@ class Registry(EnvironmentGroup, ApprovalSettings):
 
 
 class Hosting(EnvironmentGroup, HostingSettings):
-    """The endpoint. Of the fallback instances it has those that the model fits into."""
+    """The endpoint, with the fallback instances that the model fits into."""
 
     hosting_image: str
     hosting_role_arn: str
@@ -184,40 +184,40 @@ class Hosting(EnvironmentGroup, HostingSettings):
 
 
 class EndpointName(EnvironmentGroup):
-    """The endpoint, for whoever only invokes it."""
+    """The endpoint's name, for functions that only invoke it."""
 
     endpoint_name: str
 
 
 class IdleTime(EnvironmentGroup):
-    """How long the endpoint stays without a message."""
+    """How long an unused endpoint is kept."""
 
     idle_minutes: float
 
 
-class TransformMachines(EnvironmentGroup):
-    """The machines that transform jobs may run on."""
+class TransformInstances(EnvironmentGroup):
+    """The instance types that transform jobs may use."""
 
     transform_tokens_per_second: dict[str, float | None]
-    """Tokens of answers a second that each is expected to write, or None; the first is the default."""
+    """Expected tokens of answers a second by instance type, None if not known; the first is the default."""
 
 
 class TransformJobs(EnvironmentGroup, BatchSettings):
-    """What a transform job is made of."""
+    """The container, the role and the driver of transform jobs."""
 
     hosting_image: str
     transform_role_arn: str
 
 
 class SpendingLimit(EnvironmentGroup):
-    """What everything that costs may come to in a month."""
+    """The most that all paid work may cost in a month."""
 
     monthly_limit_usd: float
     """0: there is no limit."""
 
 
 class RunCosts(EnvironmentGroup):
-    """What decides what a run costs at most."""
+    """The figures from which the most that a run may cost is computed."""
 
     training_instance: str
     instance_count: int
@@ -225,23 +225,23 @@ class RunCosts(EnvironmentGroup):
     hosting_instance: str
     max_training_minutes: int
     grace_minutes: int
-    """What loading and saving get beside the limit of training."""
+    """Time for loading and saving, in addition to the limit of training."""
     longest_evaluation_minutes: int
     spot: bool
     spot_wait_hours: int
 
 
 class GivenPrices(EnvironmentGroup):
-    """Prices that somebody gave by hand."""
+    """Prices of the setting `instance_prices_usd`."""
 
     optional: ClassVar = frozenset({"instance_prices"})
 
     instance_prices: dict[str, float] = {}
-    """US dollars an hour by instance type; they win over every other price."""
+    """US dollars an hour by instance type; they replace every other price."""
 
 
 class BilledInstances(EnvironmentGroup):
-    """What the app may pay for."""
+    """The instance types that the app may pay for."""
 
     billed_instances: dict[Kind, list[str]]
     """Instance types by what they are billed for."""
@@ -254,7 +254,7 @@ class Starter(EnvironmentGroup):
 
 
 class Messages(EnvironmentGroup):
-    """The topic that tells the person who owns the stories."""
+    """The SNS topic for messages to the owner."""
 
     topic_arn: str
 
@@ -268,18 +268,18 @@ class FunctionNames(EnvironmentGroup):
 
 
 class Api(EnvironmentGroup):
-    """What the REST API knows of the settings."""
+    """The settings that the REST API uses or returns."""
 
     hosting_max_instances: int
     answers_per_instance: int
     browser_endpoint: str
-    """Where the browser finds everything on one machine; empty on AWS."""
+    """Base URL for the browser in the local cloud; empty on AWS."""
     s3_endpoint: str
-    """S3 in the app's region, as the browser reaches it; empty on one machine."""
+    """URL of the region's S3 for the browser; empty in the local cloud."""
 
 
-class Budget(EnvironmentGroup):
-    """How much each caller may ask."""
+class TokenLimit(EnvironmentGroup):
+    """The daily limit of each caller."""
 
     daily_tokens: int
 
@@ -311,7 +311,7 @@ def read(group: type[GroupT]) -> GroupT:
 
 @lru_cache(maxsize=64)
 def _read(group: type[EnvironmentGroup], written: tuple[str | None, ...]) -> EnvironmentGroup:
-    """Read a group once for what is `written`: each call to the table asks for its name."""
+    """Read a group. It is cached by its values, because every call to the table reads one."""
     missing = [
         name
         for name, text in zip(group.model_fields, written, strict=True)

@@ -1,8 +1,8 @@
 """GPU instances of SageMaker that the app knows, and what fits into them.
 
-Which jobs can have which instance is an enumeration of SageMaker's for each, which boto3 carries and does not
-check: tests compare them. Memory is per GPU: training and hosting both use one GPU, so an instance with four
-of them holds no larger model than its sibling with one.
+For each kind of job SageMaker has an enumeration of instance types, which boto3 contains and does not check;
+tests compare these lists with them. Memory is per GPU: training and hosting both use one GPU, so an instance
+with four GPUs fits no larger model than one with a single GPU.
 """
 
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ GPU_OF_INSTANCE: dict[str, Gpu] = {
 }
 
 NO_TRANSFORMS = ("ml.p",)
-"""What transform jobs cannot have, of the instances above: `TransformInstanceType` lists none of these."""
+"""Prefixes of the instances above that `TransformInstanceType` lacks, so transform jobs cannot have them."""
 
 NO_PROCESSING = ("ml.p4d.24xlarge", "ml.p4de.24xlarge", "ml.p5.48xlarge")
-"""What processing jobs cannot have, of the instances above: `ProcessingInstanceType` lists none of these."""
+"""The instances above that `ProcessingInstanceType` lacks, so processing jobs cannot have them."""
 
 # The containers are built with CUDA 13, which dropped everything before Turing.
 TOO_OLD_FOR_CUDA_13 = ("ml.p2.", "ml.p3.", "ml.p3dn.")
@@ -63,7 +63,7 @@ def memory_needed_gb(parameters_millions: int, purpose: Purpose) -> float:
 
 
 def smallest_that_fits(parameters_millions: int, purpose: Purpose) -> str | None:
-    """Name the cheapest instance that a model fits into; None if one GPU is not enough."""
-    ladder = ("ml.g6.xlarge", "ml.g6e.xlarge", "ml.p5.4xlarge")  # cheapest first
+    """Return the cheapest instance that a model fits into; None if one GPU is not enough."""
+    candidates = ("ml.g6.xlarge", "ml.g6e.xlarge", "ml.p5.4xlarge")  # cheapest first
     needed_gb = memory_needed_gb(parameters_millions, purpose)
-    return next((name for name in ladder if GPU_OF_INSTANCE[name].memory_gb >= needed_gb), None)
+    return next((name for name in candidates if GPU_OF_INSTANCE[name].memory_gb >= needed_gb), None)

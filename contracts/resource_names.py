@@ -1,4 +1,4 @@
-"""The names and tags of the app's AWS resources, above all of those that are made at run time.
+"""The names and tags of the app's AWS resources, above all of those that are created at run time.
 
 Called with `*`, a method gives the pattern of its names for IAM: `training_job("*")` is `storyloom-train-*`.
 Several apps may share an account and a region, and one's name may begin with another's: the prefix
@@ -116,7 +116,7 @@ class AppNames:
 
     @property
     def rollback_alarms(self) -> tuple[str, str]:
-        """The alarms that roll a deployment back: that of the errors, that of the latency."""
+        """The alarms that roll a deployment back: for errors, and for latency."""
         return f"{self.name}-endpoint-errors", f"{self.name}-endpoint-latency"
 
     # Hosting
@@ -151,7 +151,7 @@ class AppNames:
         return f"{self.name}-evaluate-{run_id}{_attempt_suffix(attempt)}"
 
     def tuning_job(self, run_id: str, attempt: int = 1) -> str:
-        """Name an attempt at the tuning job of a run; a long name of the app is cut, so two may share it."""
+        """Name an attempt at the tuning job of a run; a long name is cut, so two apps may share it."""
         cut = self.name[:_LONGEST_TUNING_PREFIX].rstrip("-")
         return f"{cut}-{run_id}{_attempt_suffix(attempt)}"
 
@@ -175,7 +175,10 @@ class AppNames:
 
 
 def is_job(name: str, prefixes: Iterable[str]) -> bool:
-    """Return whether a name is a prefix of jobs and a run or batch, with what an attempt or a trial adds."""
+    """Return whether a name is one of the prefixes, the id of a run or batch, and perhaps a suffix.
+
+    Attempts and trials have a suffix, which begins with a hyphen.
+    """
     prefix = "|".join(re.escape(prefix) for prefix in prefixes)
     return re.fullmatch(rf"({prefix}){RUN_ID}(-.*)?", name) is not None
 

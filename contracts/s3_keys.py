@@ -1,4 +1,4 @@
-"""Every key of the artifacts bucket, made here and nowhere else (docs/contracts.md has what is in them).
+"""The keys of the artifacts bucket (docs/contracts.md describes their contents).
 
 Called with `*`, a function gives the pattern of its keys for IAM: `manifest("*")` is `runs/*/manifest.jsonl`,
 and `below(read_prefix("*"))` is everything under the prefixes of all runs.
@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_FILES = (ADAPTER_WEIGHTS, ADAPTER_CONFIG)
-"""What the endpoint needs of a PEFT adapter folder."""
+"""The files of a PEFT adapter folder that the endpoint needs."""
 STAGED_FILE = "staged.json"
 """Beside the files of a base model: their list, written when all are there."""
 SERVING_FILE = "serving.yaml"
 """Beside the weights of a bundle: the configuration of its server."""
 CHAT_TEMPLATE = "chat_template.jinja"
-"""Beside an adapter that learnt plain texts: how a chat becomes such a text."""
+"""Template beside an adapter that was trained on plain texts; it turns a chat into such a text."""
 
 
 def uri(bucket: str, key: str) -> str:
@@ -41,7 +41,7 @@ def below(prefix: str) -> str:
 
 
 TRAINING_CODE = "training-code/"
-"""Prefix of the training code, of which there is one folder for each content."""
+"""Prefix of the training code, with one folder for each version of its content."""
 
 
 def training_code(content: str) -> str:
@@ -64,16 +64,16 @@ def staged_marker(slug: str, revision: str) -> str:
 
 
 def staging_progress(slug: str, revision: str) -> str:
-    """Key of how far the copy of a base model is; it is there only before the model is complete."""
+    """Key of the progress of copying a base model; it exists until the model is complete."""
     return f"{base_model(slug, revision)}staging.json"
 
 
 RUNS = "runs/"
-"""Prefix of what all runs make."""
+"""Prefix of the files of all runs."""
 
 
 def run(run_id: str) -> str:
-    """Prefix of everything one run makes."""
+    """Prefix of the files of one run."""
     return f"{RUNS}{run_id}/"
 
 
@@ -83,7 +83,7 @@ def manifest(run_id: str) -> str:
 
 
 def batches(run_id: str) -> str:
-    """Key of the same list in batches, one a line: what the Distributed Map goes through."""
+    """Key of the same list in batches, one a line: the items of the Distributed Map."""
     return f"{run(run_id)}batches.jsonl"
 
 
@@ -103,23 +103,23 @@ def read_results(run_id: str) -> str:
 
 
 CACHE = "cache/"
-"""Prefix of what can be made again; what lies below may be deleted at any time."""
+"""Prefix of what can be produced again, and may be deleted at any time."""
 CACHED_STORIES = f"{CACHE}stories/"
-"""Prefix of what files gave when they were read."""
+"""Prefix of the cached results of reading files."""
 
 
 def cached_file(file_digest: str) -> str:
-    """Prefix of what one file gave; the digest is sha256 hex of its name and content."""
+    """Prefix of the cached results of one file; the digest is sha256 hex of its name and content."""
     return f"{CACHED_STORIES}{file_digest[:32]}/"
 
 
 def cached_stories(file_digest: str, reader: str) -> str:
-    """Key of the records and rejects that one version of the reading code, `reader`, made of a file."""
+    """Key of the records and rejects of one file, read by the version `reader` of the reading code."""
     return f"{cached_file(file_digest)}{reader}.jsonl"
 
 
 LEDGER = "split/ledger.json"
-"""Key of what the split remembers from run to run."""
+"""Key of the split's ledger, from which the next run starts."""
 
 
 def ledger_used(run_id: str) -> str:
@@ -193,7 +193,7 @@ def adapter(run_id: str) -> str:
 
 
 def merged(run_id: str) -> str:
-    """Prefix of the base's weights with the run's adapter added, if the base can be hosted only so."""
+    """Prefix of the weights of base and adapter merged, if the base can be hosted only merged."""
     return f"{evaluation(run_id)}merged/"
 
 
@@ -224,7 +224,7 @@ def hosted_base(version: str) -> str:
 
 
 def chat_template(version: str) -> str:
-    """Key of how a bundle for a base without chats makes a text of one."""
+    """Key of the chat template in a bundle whose base model has none of its own."""
     return f"{hosting(version)}{CHAT_TEMPLATE}"
 
 
@@ -234,7 +234,7 @@ def hosted_adapter(version: str, adapter_version: str) -> str:
 
 
 TRANSFORMS = "transforms/"
-"""Prefix of everything about batches; it is forgotten after 30 days."""
+"""Prefix of the files of batches, which the bucket deletes after 30 days."""
 
 
 TRANSFORM_MODELS = f"{TRANSFORMS}model/"
@@ -242,16 +242,16 @@ TRANSFORM_MODELS = f"{TRANSFORMS}model/"
 
 
 def transform_models(version: str) -> str:
-    """Prefix of the archives of a version's hosting bundle, of which there is one for each content."""
+    """Prefix of the archives of a version's hosting bundle, one for each version of its content."""
     return f"{TRANSFORM_MODELS}{version}/"
 
 
 def transform_model(version: str, content: str) -> str:
-    """Key of a version's hosting bundle as one archive: transform jobs take no folder.
+    """Key of a version's hosting bundle as one archive, because transform jobs accept no folder.
 
     Args:
-        version: that the bundle was made for.
-        content: digest of what the bundle holds.
+        version: the version that the bundle was built for.
+        content: digest of the bundle's content.
     """
     return f"{transform_models(version)}{content}/model.tar.gz"
 
@@ -266,7 +266,7 @@ def transform(batch_id: str) -> str:
 
 
 def prompts(batch_id: str) -> str:
-    """Key of the file of prompts, as somebody sent it."""
+    """Key of the file of prompts, as it was uploaded."""
     return f"{transform(batch_id)}prompts"
 
 
@@ -283,7 +283,7 @@ def all_requests(batch_id: str) -> str:
 def requests(batch_id: str, check_id: str) -> str:
     """Prefix of the lines that one check read, as requests to the model, one a line, in parts.
 
-    Each check has a prefix of its own, so that a job reads what one check wrote and nothing else.
+    Each check has a prefix of its own, so that a job reads only what one check wrote.
     """
     return f"{all_requests(batch_id)}{_of_check(check_id)}"
 
@@ -299,15 +299,15 @@ def all_answers(batch_id: str) -> str:
 
 
 def answers(batch_id: str, check_id: str) -> str:
-    """Prefix that the transform job writes under: what `00000.jsonl` gave is `00000.jsonl.out`."""
+    """Prefix of the transform job's answers; those to `00000.jsonl` are in `00000.jsonl.out`."""
     return f"{all_answers(batch_id)}{_of_check(check_id)}"
 
 
 def _of_check(check_id: str) -> str:
-    # Batches that an older version of the app checked have none.
+    # Batches that an older version of the app checked have no check id.
     return f"{check_id}/" if check_id else ""
 
 
 def results(batch_id: str) -> str:
-    """Key of all answers, put together as OpenAI's batches give them."""
+    """Key of all answers, in the format of OpenAI's batches."""
     return f"{transform(batch_id)}results.jsonl"

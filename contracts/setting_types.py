@@ -1,4 +1,4 @@
-"""One setting: its default, its check, its unit, what it means and what helps against a wrong value.
+"""One setting: its default, its check, its unit, its meaning, and the cure for a wrong value.
 
 All of it is one field of `contracts/settings_sections.py`. From it come the errors about wrong values, the
 defaults of `cdk.json` and the tables of `docs/settings.md`.
@@ -19,7 +19,7 @@ def setting(
     Args:
         default: the value if none is given.
         meaning: what it means, in Markdown.
-        cure: what to do about a wrong value, as a sentence without its full stop; the default is a switch's.
+        cure: what to do about a wrong value, as a sentence without its full stop; by default for a switch.
         unit: of a number.
         checks: pydantic's own, such as `ge=1` or `pattern=…`.
     """
@@ -31,7 +31,7 @@ def setting(
 class SettingsSection(BaseModel):
     """Settings that belong together; the docstring is the heading of their table."""
 
-    # Functions only inherit from sections, so their validators are built if somebody uses one by itself.
+    # Functions only inherit from sections, so a section's own validators are built on first use.
     model_config = ConfigDict(frozen=True, allow_inf_nan=False, defer_build=True)
 
 
@@ -52,14 +52,14 @@ def text_of(field: FieldInfo) -> SettingText:
 
 
 def _split_names(value: object) -> object:
-    """Read what a command line gives: `a,b`."""
+    """Split the form of the command line, `a,b`."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
 
 
 def _split_prices(value: object) -> object:
-    """Read what a command line gives: `ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`."""
+    """Split the form of the command line, `ml.g6.xlarge=1.13,ml.g5.xlarge=1.41`."""
     if not isinstance(value, str):
         return value
     pairs = (part.partition("=") for part in value.split(",") if part.strip())

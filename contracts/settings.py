@@ -33,7 +33,7 @@ from contracts.settings_sections import (
 )
 
 
-# pydantic goes through base classes from the last to the first.
+# pydantic collects the fields of base classes from the last to the first.
 class Settings(
     PlatformSettings,
     CostSettings,
@@ -63,7 +63,7 @@ class Settings(
 
     @property
     def fallbacks(self) -> list[str]:
-        """Those of `hosting_fallback_instances` that the model fits into: the default list knows no model."""
+        """The fallback instances that the model fits into; the default list is the same for every model."""
         needed_gb = instances.memory_needed_gb(self.model.parameters_millions, "hosting")
         return [
             name
@@ -73,15 +73,15 @@ class Settings(
 
     @property
     def transform_instances(self) -> list[str]:
-        """The machines that may host the model and that transform jobs can have, the first choice first."""
-        machines = [self.hosting_instance, *self.fallbacks]
-        return [name for name in machines if not name.startswith(instances.NO_TRANSFORMS)]
+        """The instances that may host the model and that transform jobs can have, first choice first."""
+        candidates = [self.hosting_instance, *self.fallbacks]
+        return [name for name in candidates if not name.startswith(instances.NO_TRANSFORMS)]
 
     @property
     def evaluation_instances(self) -> list[str]:
-        """The instances that can evaluate a model, first choice first: processing jobs have fewer types.
+        """The instances that can evaluate a model, first choice first: processing jobs can have fewer types.
 
-        An evaluation holds the model as a training does, so what fits is decided by the same estimate.
+        An evaluation loads the model as a training does, so the same estimate decides what fits.
         """
         named = (self.training_instance, self.hosting_instance, *self.hosting_fallback_instances)
         needed_gb = instances.memory_needed_gb(self.model.parameters_millions, "training")
@@ -121,8 +121,8 @@ class SettingsError(ValueError):
 _DEFAULT_FALLBACKS = HostingSettings.model_fields["hosting_fallback_instances"].default
 _INSTANCE_KEYS = frozenset({"training_instance", "hosting_instance", "hosting_fallback_instances"})
 
-# A context also holds the CDK's own flags and look-ups, none of which is written like our keys.
-_LIKE_A_SETTING = re.compile(r"^[a-z][a-z_]*$")
+# A context also contains the CDK's own flags and look-ups, none of which has this form.
+_SETTING_NAME = re.compile(r"^[a-z][a-z_]*$")
 _INSTANCE_NAME = re.compile(r"^ml\.[a-z0-9-]+\.[a-z0-9]+$")
 
 
@@ -130,14 +130,14 @@ def read(context: Mapping[str, Any]) -> Settings:
     """Read the settings from the app's whole context.
 
     Args:
-        context: `app.node.get_all_context()`; keys that belong to the CDK are passed over.
+        context: `app.node.get_all_context()`; keys that belong to the CDK are ignored.
 
     Raises:
         SettingsError: lists every wrong value.
     """
-    given = {key: value for key, value in context.items() if _LIKE_A_SETTING.match(key)}
+    given = {key: value for key, value in context.items() if _SETTING_NAME.match(key)}
     faults = [_unknown_key(key, given.pop(key)) for key in sorted(set(given) - set(Settings.model_fields))]
-    settings, wrong = _validated(given)
+    settings, wrong = _validate(given)
     faults += wrong
     faults += _choice_faults(settings, skip={fault.key for fault in wrong})
     if faults:
@@ -151,7 +151,7 @@ def _unknown_key(key: str, value: object) -> Fault:
     return Fault(key, value, "there is no such setting", cure)
 
 
-def _validated(given: dict[str, Any]) -> tuple[Settings, list[Fault]]:
+def _validate(given: dict[str, Any]) -> tuple[Settings, list[Fault]]:
     """Validate the values; a wrong value becomes the default in the settings returned."""
     try:
         return Settings.model_validate(given), []
@@ -174,9 +174,9 @@ def _cure(key: str) -> str:
 
 
 def _plain(message: str) -> str:
-    """Return pydantic's message without its regular expressions, which help nobody."""
+    """Return pydantic's message, or a plain one in place of a regular expression."""
     if "pattern" in message:
-        return "it is not written as it must be"
+        return "it does not have the required form"
     return message[0].lower() + message[1:]
 
 
@@ -227,7 +227,7 @@ def _instance_fault(key: str, instance: str) -> Fault | None:
     close = get_close_matches(instance, list(instances.GPU_OF_INSTANCE), n=3)
     cure = f"Give a GPU instance, such as {', '.join(close)}" if close else _cure(key)
     reason = (
-        "this instance has no GPU that we know"
+        "this instance has no GPU that Storyloom supports"
         if _INSTANCE_NAME.match(instance)
         else "it is not an instance type"
     )
@@ -267,8 +267,9 @@ def _gated_fault(settings: Settings, model: CatalogueModel) -> Fault:
     return Fault(
         "base_model",
         settings.base_model,
-        f"it is gated: its owner ({model.id.split('/')[0]}) wants the {model.licence} licence accepted first",
+        f"it is gated: its owner ({model.id.split('/')[0]}) requires you to accept the "
+        f"{model.licence} licence",
         f"Accept it at https://huggingface.co/{model.id}, make a read token at "
-        "https://huggingface.co/settings/tokens, keep it with: aws secretsmanager create-secret "
+        "https://huggingface.co/settings/tokens, store it with: aws secretsmanager create-secret "
         "--name storyloom/huggingface --secret-string TOKEN, and set huggingface_token_secret to that name",
     )

@@ -1,4 +1,4 @@
-"""The settings a person may change: each is declared here in one field, and nowhere else.
+"""The settings a person may change, each declared in one field.
 
 `contracts.settings` puts the sections together and reads them from the CDK context; `make docs` writes the
 defaults of `cdk.json` and the tables of `docs/settings.md` from them. A section that functions read as a
@@ -82,7 +82,7 @@ class UploadSettings(SettingsSection):
         1800,
         unit="seconds",
         meaning="A run starts at most this long after the first new story, even if others keep arriving; "
-        "later ones are for the next run. If it is shorter than `quiet_seconds`, that counts.",
+        "later ones are for the next run. If it is shorter than `quiet_seconds`, `quiet_seconds` is used.",
         cure="Give whole seconds from 5 to 86400",
     )
 
@@ -149,9 +149,9 @@ class SearchSettings(SettingsSection):
         6,
         ge=2,
         le=100,
-        unit="trainings",
+        unit="trials",
         meaning="Number of trials of a search, unless its budget pays for fewer.",
-        cure="Give how many trainings a search may have, from 2 to 100",
+        cure="Give a whole number of trials from 2 to 100",
     )
     tuning_budget_usd: float = setting(
         10,
@@ -180,8 +180,8 @@ class GateSettings(SettingsSection):
         10,
         unit="percent",
         meaning="A new model is rejected if more of what it writes than this is copied word for word, "
-        "twelve words or more in a row, from the stories it was trained on: asked freely, or given a "
-        "story's first words. What the base model already knows is allowed.",
+        "twelve words or more in a row, from the stories it was trained on: with a free prompt, or with "
+        "a story's first words. What the base model already knows is allowed.",
         cure="Give a percentage from 0 to 100",
     )
     maximum_repetition_percent: Percentage = setting(
@@ -209,7 +209,7 @@ class ApprovalSettings(SettingsSection):
         "automatic",
         meaning="`automatic`: a version that passed the gate is deployed at once. `manual`: it is "
         "registered, you get a message, and it waits without a time limit for your approval: on the page "
-        "under *Models*, with `storyloom models approve v3`, or in SageMaker's Model Registry.",
+        "under *Versions*, with `storyloom models approve v3`, or in SageMaker's Model Registry.",
         cure="Give automatic or manual",
     )
 
@@ -226,8 +226,8 @@ class HostingSettings(SettingsSection):
         ("ml.g5.xlarge", "ml.g6e.xlarge"),
         meaning="Instances that are tried one after the other if AWS has no `hosting_instance` available "
         "or your quota does not allow one: a list, or with `-c` names separated by commas. Empty tries no "
-        "other. Of the default list those count that the model fits into; one that you name must fit. A "
-        "dearer instance costs more while it is awake.",
+        "other. Instances of the default list that the model does not fit into are skipped; one that you "
+        "name must fit. A dearer instance costs more while the model is awake.",
         cure="Give GPU instances such as ml.g5.xlarge,ml.g6e.xlarge, or leave it empty",
     )
     idle_minutes: float = setting(
@@ -249,7 +249,7 @@ class HostingSettings(SettingsSection):
         "paid for**: with `ml.g6.xlarge` at most $1.13 an hour for 1, $4.52 for 4, for as long as requests "
         "keep coming. Your quota for endpoint usage must allow twice as many, because a new version starts "
         "beside the one in service.",
-        cure="Give a whole number of machines from 1 to 4; each of them is paid for",
+        cure="Give a whole number of instances from 1 to 4; each of them is paid for",
     )
     answers_per_instance: int = setting(
         8,
@@ -257,8 +257,8 @@ class HostingSettings(SettingsSection):
         le=256,
         unit="answers",
         meaning="How many answers an instance writes at once before another instance is added (a "
-        "streamed answer counts until its last token). A start to measure from, not a measured best: with a "
-        "small model on a large GPU give more.",
+        "streamed answer counts until its last token). The default is a starting point, not a measured "
+        "optimum: with a small model on a large GPU give more.",
         cure="Give a whole number of answers from 1 to 256",
     )
     watch_minutes: float = setting(
@@ -268,7 +268,7 @@ class HostingSettings(SettingsSection):
         unit="minutes",
         meaning="How long the instances of the previous version stay after a new version was deployed to "
         "an awake endpoint: if the model fails or is slow in that time, SageMaker rolls back to the "
-        "previous version. Both are paid for meanwhile. 0 to 15; 0 watches nothing.",
+        "previous version. Both are paid for meanwhile. 0 to 15; with 0 there is no rollback.",
         cure="Give minutes from 0 to 15",
     )
     inference_ami: AmiName = setting(
@@ -298,19 +298,19 @@ class CostSettings(SettingsSection):
         50,
         gt=0,
         unit="US dollars",
-        meaning="Amount of the AWS budget for the whole account, which sends mail and stops nothing "
-        "(`monthly_limit_usd` does): at a half, at all of it, and if the forecast exceeds it.",
+        meaning="Amount of the AWS budget for the whole account, which sends e-mail and stops nothing "
+        "(`monthly_limit_usd` does): when half or all of it is spent, and if the forecast exceeds it.",
         cure="Give an amount of dollars above 0",
     )
     monthly_limit_usd: float = setting(
         50,
         ge=0,
         unit="US dollars",
-        meaning="What everything that costs may come to in a month (UTC): trainings, evaluations, "
-        "searches, batches and the endpoint. Each is reserved at its most before it begins. What would "
-        "exceed the limit is refused with 402, and a model that can no longer be paid for goes to sleep "
-        "([costs.md](costs.md#the-months-limit)). An instance whose price is not known is refused. `0`: no "
-        "limit; then everything is counted and nothing refused.",
+        meaning="The most that all paid work together may cost in a month (UTC): trainings, evaluations, "
+        "searches, batches and the endpoint. The most that each may cost is reserved before it begins. What "
+        "would exceed the limit is refused with 402, and a model that can no longer be paid for goes to "
+        "sleep ([costs.md](costs.md#the-months-limit)). An instance whose price is not known is refused. "
+        "With `0` there is no limit: costs are counted, and nothing is refused.",
         cure="Give an amount of dollars, or 0 for no limit",
     )
     instance_prices_usd: InstancePrices = setting(
@@ -327,7 +327,7 @@ class CostSettings(SettingsSection):
         200_000,
         ge=1,
         unit="tokens",
-        meaning="Tokens of questions and answers together that each person may use in a day (UTC), "
+        meaning="Tokens of prompts and answers together that each person may use in a day (UTC), "
         "together with all their API keys. An answer that has begun is finished. A batch counts on the day "
         "on which it is started, each answer with its greatest length, and begins only if tokens of the day "
         "are left; it may be larger than what is left.",

@@ -1,6 +1,6 @@
 """The statuses of runs, versions, batches and the endpoint, as constants and as types.
 
-The types are literals, so mypy refuses a comparison with a status that a thing cannot have.
+The types are literals, so mypy rejects a comparison with a status that the type does not have.
 """
 
 from typing import Final, Literal

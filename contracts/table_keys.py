@@ -1,4 +1,4 @@
-"""Every key of the table: its partitions, and the items that are alone in theirs or have a fixed name there.
+"""The keys of the table: its partitions, and its items with fixed keys.
 
 The attributes of the items are in docs/contracts.md. Called with `*`, a function gives the pattern of its
 partitions for IAM: `usage_of("*")` is `USAGE#*`.
@@ -10,7 +10,7 @@ Key = tuple[str, str]
 RUNS = "RUNS"
 """Runs, by their id."""
 APPROVALS = "APPROVALS"
-"""Questions whether to train, by the id of the run that asks."""
+"""Approvals before training, by the id of the run."""
 
 LOCK = "LOCK"
 PIPELINE_LOCK: Key = (LOCK, "PIPELINE")
@@ -18,26 +18,26 @@ PIPELINE_LOCK: Key = (LOCK, "PIPELINE")
 
 TIMER = "TIMER"
 FIRST_UPLOAD: Key = (TIMER, "QUIET")
-"""Since when stories have been arriving that no run has yet."""
+"""When the first of the stories arrived that the next run will read."""
 
 MODELS = "MODELS"
 """Versions, by their name."""
 
 POINTERS = "POINTERS"
 LIVE_VERSION: Key = (POINTERS, "LIVE")
-"""The version that answers."""
+"""The live version, and the one before it."""
 VERSION_COUNTER: Key = (POINTERS, "VERSIONS")
-"""The counter that versions are named by."""
+"""The counter from which new versions get their names."""
 LAST_TRAINING: Key = (POINTERS, "TRAINED")
-"""What the last run that trained has trained on."""
+"""The last run that trained, with the digest of its dataset."""
 
 HOSTING = "HOSTING"
 HOSTING_STATE: Key = (HOSTING, "STATE")
-"""What the endpoint does."""
+"""The state of the endpoint."""
 METER: Key = (HOSTING, "METER")
-"""Up to when the endpoint's cost is counted."""
+"""The endpoint's meter: up to when its costs are counted, and its lease."""
 ACTIVE_BATCHES: Key = (HOSTING, "BATCHES")
-"""Batches that have a machine, or soon will."""
+"""The ids of the active batches."""
 
 BATCHES = "BATCHES"
 """Batches, by their id."""
@@ -67,30 +67,30 @@ OPEN_RESERVATIONS = "LEDGER#OPEN"
 
 
 def ledger_entries(month: str) -> str:
-    """Partition of the entries of a month."""
+    """Return the partition of the entries of a month."""
     return f"{LEDGER}#{month}"
 
 
 def batches_of(owner: str) -> str:
-    """Partition that lists the batches of one person or key."""
+    """Return the partition that lists the batches of one person or key."""
     return f"{BATCHES}#{owner}"
 
 
 def usage_of(caller: str) -> str:
-    """Partition of what one caller used, by day and by minute."""
+    """Return the partition of one caller's usage, by day and by minute."""
     return f"{USAGE}#{caller}"
 
 
 def answer_partition(answer_id: str) -> str:
-    """Partition of one answer that may be cancelled."""
+    """Return the partition of one answer that may be cancelled."""
     return f"ANSWER#{answer_id}"
 
 
 def cancellation(answer_id: str) -> Key:
-    """Item that says whose answer it is, and whether it is cancelled."""
+    """Return the key of the item that records an answer's caller, and its cancellation."""
     return answer_partition(answer_id), "ANSWER"
 
 
 def repeated_requests(principal: str) -> str:
-    """Partition that counts what one caller did again and again, of which the audit trail has one entry."""
+    """Return the partition that counts a caller's requests that share an entry of the audit trail."""
     return f"REPEATED#{principal}"

@@ -86,7 +86,7 @@ def _variables_table() -> str:
         for group in vars(environment).values()
         if isinstance(group, type) and issubclass(group, EnvironmentGroup) and group is not EnvironmentGroup
     )
-    return f"| group | variables | what it tells |\n|---|---|---|\n{rows}"
+    return f"| group | variables | contents |\n|---|---|---|\n{rows}"
 
 
 def _keys_table() -> str:
@@ -96,7 +96,7 @@ def _keys_table() -> str:
         if isfunction(make) and make not in _NO_KEYS and not make.__name__.startswith("_")
         if make.__module__ == s3_keys.__name__
     )
-    return f"| key | what it is |\n|---|---|\n{rows}"
+    return f"| key | contents |\n|---|---|\n{rows}"
 
 
 def _placeholders(make: Callable[..., str]) -> list[str | int]:

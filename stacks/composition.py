@@ -15,7 +15,7 @@ from stacks.pipeline.stack import PipelineStack
 from stacks.storage.stack import StorageStack
 
 DEFAULT_REGION = "us-east-1"
-_NO_FIRST_PERSON = (
+_NO_OWNER = (
     "admin_email is empty, so nobody could sign in. Give your address with "
     '-c admin_email=writer@example.com, or in cdk.json under "context".'
 )
@@ -78,7 +78,7 @@ def compose(
     )
     if account and not settings.admin_email and not settings.browser_endpoint:
         # Not raised: an app that was deployed with an address can still be destroyed without one.
-        Annotations.of(chat).add_error(_NO_FIRST_PERSON)
+        Annotations.of(chat).add_error(_NO_OWNER)
     for fault in unpriced_instances(settings):
         Annotations.of(pipeline).add_error(fault)
     Tags.of(app).add(TAG, settings.name)

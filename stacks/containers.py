@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-KEPT_ANSWERS = Path(__file__).resolve().parent.parent / ".build" / "container-images.json"
+CACHED_ANSWERS = Path(__file__).resolve().parent.parent / ".build" / "container-images.json"
 """Cache of the sagemaker package's answers: it takes as long to load as all the rest of a synthesis."""
 DIGESTS = Path(__file__).with_name("container_digests.json")
 _MANIFESTS = [
@@ -117,7 +117,7 @@ def _image(**query: str) -> str:
 
 def _cached_answers() -> dict[str, str]:
     try:
-        answers: dict[str, str] = json.loads(KEPT_ANSWERS.read_text())
+        answers: dict[str, str] = json.loads(CACHED_ANSWERS.read_text())
     except (OSError, ValueError):
         return {}
     return answers
@@ -125,10 +125,10 @@ def _cached_answers() -> dict[str, str]:
 
 def _cache(answers: dict[str, str]) -> None:
     """Replace the file whole: another synthesis may be reading it."""
-    KEPT_ANSWERS.parent.mkdir(exist_ok=True)
-    new = KEPT_ANSWERS.with_suffix(f".{os.getpid()}")
+    CACHED_ANSWERS.parent.mkdir(exist_ok=True)
+    new = CACHED_ANSWERS.with_suffix(f".{os.getpid()}")
     new.write_text(json.dumps(answers, indent=2, sort_keys=True) + "\n")
-    new.replace(KEPT_ANSWERS)
+    new.replace(CACHED_ANSWERS)
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """The service quotas that an app with these settings needs, by the names that AWS gives them.
 
-One source for all who ask: `storyloom doctor` before a deployment, the pipeline before it pays for a
-training, and `docs/settings.md`. A quota is compared by its name, because Service Quotas numbers the quotas
-of every instance type and shows the numbers nowhere else.
+They are used by `storyloom doctor` before a deployment, by the pipeline before it pays for a training, and in
+`docs/settings.md`. A quota is identified by its name, because the codes of the quotas of instance types are
+documented nowhere.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class QuotaNeed:
     if_less: str = ""
     """What is different between `minimum` and `recommended`; empty if they are equal."""
     optional: bool = False
-    """Whether the app works without it: another instance of a list takes its place, or nobody may use it."""
+    """Whether the app works without it, because another instance of a list can be used."""
     stands_in_for: str = ""
     """Name of the quota that this one can stand in for: that of the first choice among instances."""
 
@@ -41,7 +41,7 @@ def needed(settings: Settings) -> list[QuotaNeed]:
     """List the quotas, in the order in which a run meets them."""
     training = "spot training job" if settings.spot else "training job"
     # A search trains twice at the same time, with one instance each.
-    machines = max(settings.instance_count, 2 if settings.tune else 1)
+    concurrent = max(settings.instance_count, 2 if settings.tune else 1)
     evaluation = [f"{instance} for processing job usage" for instance in settings.evaluation_instances]
     endpoint = f"{settings.hosting_instance} for endpoint usage"
     return [
@@ -56,8 +56,8 @@ def needed(settings: Settings) -> list[QuotaNeed]:
         QuotaNeed(
             "sagemaker",
             f"{settings.training_instance} for {training} usage",
-            minimum=machines,
-            recommended=machines,
+            minimum=concurrent,
+            recommended=concurrent,
             purpose="training on spot capacity" if settings.spot else "training",
         ),
         *(

@@ -1,4 +1,4 @@
-"""Alarms that roll a deployment back: SageMaker watches them while the instances before it are kept.
+"""Alarms that roll a deployment back: SageMaker watches them while it keeps the old instances.
 
 Their names are fixed, because functions of two stacks pass them to SageMaker. They belong to the Pipeline
 stack, which is deployed before anything that uses the names.

@@ -39,49 +39,51 @@ def costs(month: Month = "", as_json: AsJson = False) -> None:
     """Show what the month costs by kind and by day: spent, reserved for running work, left of the limit."""
     if month and not re.fullmatch(r"20\d\d-(0[1-9]|1[0-2])", month):
         raise CommandError(f"{month} is not a month.", "Give it as YEAR-MONTH, such as 2026-10.")
-    told = StoryloomApi(connect()).costs(month)
+    month_costs = StoryloomApi(connect()).costs(month)
     if as_json:
-        print_json(told)
+        print_json(month_costs)
     else:
-        out.print(costs_panel(told))
+        out.print(costs_panel(month_costs))
 
 
-def costs_panel(told: dict[str, Any]) -> RenderableType:
+def costs_panel(month_costs: dict[str, Any]) -> RenderableType:
     """Return the view of a month's costs, from the response of `GET /api/costs`."""
-    parts: list[RenderableType] = [Text(line) for line in _sums(told)]
-    if told["by_kind"]:
-        parts += [Text(), _kinds_table(told), DayBars(told["month"], told["by_day"])]
-    parts += [Text(), *(Text(line) for line in _prices(told))]
+    parts: list[RenderableType] = [Text(line) for line in _sums(month_costs)]
+    if month_costs["by_kind"]:
+        parts += [Text(), _kinds_table(month_costs), DayBars(month_costs["month"], month_costs["by_day"])]
+    parts += [Text(), *(Text(line) for line in _prices(month_costs))]
     return Group(*parts)
 
 
-def _sums(told: dict[str, Any]) -> list[str]:
-    spent, reserved, limit = told["spent_usd"], told["reserved_usd"], told["limit_usd"]
+def _sums(month_costs: dict[str, Any]) -> list[str]:
+    spent, reserved, limit = month_costs["spent_usd"], month_costs["reserved_usd"], month_costs["limit_usd"]
     if not spent and not reserved:
-        said = [f"Nothing was spent in {told['month']}, and nothing is reserved."]
+        said = [f"Nothing was spent in {month_costs['month']}, and nothing is reserved."]
     else:
         kept = f", and {_dollars(reserved)} reserved for what is running" if reserved else ""
-        said = [f"{_dollars(spent)} spent in {told['month']}{kept}."]
+        said = [f"{_dollars(spent)} spent in {month_costs['month']}{kept}."]
     if limit is None:
         return [*said, "There is no limit. To set one, set monthly_limit_usd in cdk.json and deploy again."]
-    return [*said, f"{_dollars(told['left_usd'])} of the limit of {_dollars(limit)} is left. {_RAISE}"]
+    return [*said, f"{_dollars(month_costs['left_usd'])} of the limit of {_dollars(limit)} is left. {_RAISE}"]
 
 
-def _kinds_table(told: dict[str, Any]) -> Table:
+def _kinds_table(month_costs: dict[str, Any]) -> Table:
     table = Table(box=None, header_style="bold")
     table.add_column("for")
     for column in ("spent", "reserved"):
         table.add_column(column, justify="right")
-    for one in told["by_kind"]:
+    for one in month_costs["by_kind"]:
         table.add_row(KIND_LABELS[one["kind"]], _dollars(one["spent_usd"]), _dollars(one["reserved_usd"]))
-    table.add_row("total", _dollars(told["spent_usd"]), _dollars(told["reserved_usd"]), style="bold")
+    table.add_row(
+        "total", _dollars(month_costs["spent_usd"]), _dollars(month_costs["reserved_usd"]), style="bold"
+    )
     return table
 
 
-def _prices(told: dict[str, Any]) -> list[str]:
+def _prices(month_costs: dict[str, Any]) -> list[str]:
     """List the prices, one line for equal ones, and the instances without a price."""
     alike: dict[tuple[str, float, str, str], list[str]] = {}
-    for one in told["prices"]:
+    for one in month_costs["prices"]:
         key = (one["instance"], one["usd_per_hour"], one["source"], one["date"])
         alike.setdefault(key, []).append(one["kind"])
     lines = [
@@ -91,10 +93,10 @@ def _prices(told: dict[str, Any]) -> list[str]:
     lines += [
         f"{one['instance']} for {one['kind']}: no price is known. Give one with the setting "
         "instance_prices_usd; storyloom doctor asks AWS for it"
-        for one in told["unpriced"]
+        for one in month_costs["unpriced"]
     ]
-    if told["prices_failure"]:
-        lines.append(f"AWS's price list could not be read completely: {told['prices_failure']}")
+    if month_costs["prices_failure"]:
+        lines.append(f"AWS's price list could not be read completely: {month_costs['prices_failure']}")
     return lines
 
 

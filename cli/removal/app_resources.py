@@ -1,6 +1,6 @@
 """Lists what an account still has of one app, in every service: by the app's tag if possible, else by name.
 
-Storyloom's stacks are `<Title>-Storage`, `-Pipeline`, `-Chat` and `-Operations`; what is made at run time is
+The stacks are `<Title>-Storage`, `-Pipeline`, `-Chat` and `-Operations`; what they create at run time is
 named after the app. Each listing queries the service itself, because the index of tags lags behind.
 """
 

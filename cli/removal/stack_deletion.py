@@ -142,7 +142,7 @@ class StackDeletion:
                 continue
             seen.add(event["EventId"])
             if event["ResourceStatus"] == "DELETE_IN_PROGRESS" and event["ResourceType"] == _CLEAN_UP:
-                self.progress(f"{name}: removing what was made at run time")
+                self.progress(f"{name}: removing what was created at run time")
             elif event["ResourceStatus"] == "DELETE_COMPLETE":
                 self.progress(f"{name}: {event['ResourceType']} {event['LogicalResourceId']} is deleted")
 

@@ -52,7 +52,7 @@ def _require_idle(verification: Verification) -> None:
         SkippedError: there is such a run.
     """
     active = [run["run_id"] for run in verification.api.runs() if run["status"] not in FINAL_RUN_STATUSES]
-    if active or verification.find_timer():
+    if active or verification.find_schedule():
         what = f"run {active[0]} is in progress" if active else "new stories will start a run soon"
         raise SkippedError(f"Skipped, because {what}.", "Run storyloom verify again when it has ended.")
 

@@ -157,7 +157,7 @@ class Verification:
         left: list[str] = []
         if not self._password:
             return left
-        _attempt(left, "the timer of the next run", self._delete_timer)
+        _attempt(left, "the schedule of the next run", self._delete_schedule)
         _attempt(left, "the run that the uploaded stories started", self._stop_runs)
         if self.batch_id:
             _attempt(left, f"batch {self.batch_id}", self._stop_batch)
@@ -183,7 +183,7 @@ class Verification:
                 )
             time.sleep(self.poll_seconds)
 
-    def find_timer(self) -> list[dict[str, str]]:
+    def find_schedule(self) -> list[dict[str, str]]:
         """List the schedule that will start a run of this app, if there is one."""
         pages = (
             self.client("cloudformation")
@@ -198,11 +198,11 @@ class Verification:
         found: list[dict[str, str]] = listed["Schedules"]
         return found
 
-    def _delete_timer(self) -> None:
-        """Delete the timer that the uploads have set; nothing is uploaded if there was one before."""
+    def _delete_schedule(self) -> None:
+        """Delete the schedule that the uploads have set; nothing is uploaded if there was one before."""
         if not self.has_uploaded:
             return
-        for found in self.find_timer():
+        for found in self.find_schedule():
             self.client("scheduler").delete_schedule(Name=found["Name"], GroupName=found["GroupName"])
 
     def _stop_runs(self) -> None:

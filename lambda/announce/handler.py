@@ -13,7 +13,7 @@ from shared.runs import lock, run_records
 
 log = Logger(service="announce")
 
-# No message for a declined run, whose owner knows it, nor for a superseded one, whose successor asks again.
+# No message about a declined run, which the owner declined, or a superseded one, whose successor asks again.
 _SUBJECTS = {
     statuses.SUCCEEDED: "Storyloom: your new model is live",
     statuses.NOT_BETTER: "Storyloom: the new model was not better",
@@ -71,7 +71,7 @@ def _message(run: Run, rerun: bool) -> str:
 def _approval_lines(version: str) -> list[str]:
     return [
         "",
-        f"Approve or reject it on the page: {chat_stack.page_link('models', 'under Models')}",
+        f"Approve or reject it on the page: {chat_stack.page_link('models', 'under Versions')}",
         f"Or on the command line: storyloom models approve {version}",
         f"                        storyloom models reject {version}",
         "",

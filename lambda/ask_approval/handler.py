@@ -39,7 +39,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     until = clock.text(clock.now() + timedelta(days=event["days"]))
     question = f"{event['verdict']} {price_words(event['estimate'])}"
     run_records.mark_waiting(run_id, STATE, f"Waiting for your approval. {question}", until)
-    _ask_once(run_id, question, event["days"])
+    _notify_once(run_id, question, event["days"])
     log.info("Asked", extra={"run_id": run_id, "until": until})
     return {"asked": True}
 
@@ -54,7 +54,7 @@ def price_words(estimate: dict[str, Any]) -> str:
     return f"{takes} and cost {price} (prices of {estimate['price_date']})."
 
 
-def _ask_once(run_id: str, question: str, days: int) -> None:
+def _notify_once(run_id: str, question: str, days: int) -> None:
     asked = approvals.get(run_id)
     if asked is None or asked.told_at is not None:
         return
@@ -70,4 +70,4 @@ def _ask_once(run_id: str, question: str, days: int) -> None:
         "If you add stories before you answer, a run with all of them replaces this one and asks again.",
     ]
     notifications.send(_SUBJECT, "\n".join(lines))
-    approvals.mark_told(run_id)
+    approvals.mark_notified(run_id)

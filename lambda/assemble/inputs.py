@@ -1,7 +1,7 @@
 """What a dataset is made from: the stories that were read, and what earlier runs left for this one.
 
 The stories are streamed: memory holds one record, and disk a few batches. Earlier runs left the ledger of the
-split, which says what stories are held out, and the digest of the last training.
+split, which records which stories are held out, and the digest of the last training.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from stories.dataset.assembly import EXAMPLES_FILE
 from stories.dataset.split_ledger import SplitLedger
 from stories.records import PARTS, Record, Reject
 
-_AT_ONCE = 4
+_PARALLEL_DOWNLOADS = 4
 _LINE: TypeAdapter[Record | Reject | BatchSummary] = TypeAdapter(
     Annotated[Record | Reject | BatchSummary, Field(discriminator="kind")]
 )
-_GONE = {"NoSuchKey", "404"}
+_MISSING_CODES = {"NoSuchKey", "404"}
 _WITHOUT_EFFECT = {"usd_per_hour", "price_date"}
 """Hyperparameters that the job only uses in its report."""
 
@@ -43,7 +43,7 @@ class RunStories:
     def __iter__(self) -> Iterator[Record | Reject]:
         """Yield them one at a time."""
         clients.s3()  # created here, because boto3 cannot create clients in two threads at once
-        for batch in prefetch(self._download, self._keys(), _AT_ONCE):
+        for batch in prefetch(self._download, self._keys(), _PARALLEL_DOWNLOADS):
             with batch:
                 for line in batch:
                     parsed = _LINE.validate_json(line)
@@ -77,9 +77,9 @@ def load_ledger(bucket: str, run_id: str) -> SplitLedger:
     Raises:
         LedgerUnreadableError: it was changed by hand, or written by a newer version.
     """
-    kept = _read(bucket, s3_keys.ledger_used(run_id))
-    if kept is not None:
-        return kept
+    used = _read(bucket, s3_keys.ledger_used(run_id))
+    if used is not None:
+        return used
     ledger = _read(bucket, s3_keys.LEDGER) or SplitLedger()
     _write(bucket, s3_keys.ledger_used(run_id), ledger.to_json().encode())
     return ledger
@@ -94,14 +94,14 @@ def _read(bucket: str, key: str) -> SplitLedger | None:
     try:
         body = clients.s3().get_object(Bucket=bucket, Key=key)["Body"].read()
     except clients.s3().exceptions.ClientError as error:
-        if error.response["Error"]["Code"] in _GONE:
+        if error.response["Error"]["Code"] in _MISSING_CODES:
             return None
         raise
     try:
         return SplitLedger.model_validate_json(body)
     except ValidationError as error:
         raise LedgerUnreadableError(
-            f"s3://{bucket}/{key}, which records what stories are held out for the test, cannot be read. "
+            f"s3://{bucket}/{key}, which records which stories are held out for the test, cannot be read. "
             "Restore an older copy (every run has its own as ledger.json), or delete it: then the stories "
             "are split again, and the next test is not fair to a model that was trained before."
         ) from error

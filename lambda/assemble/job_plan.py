@@ -13,12 +13,12 @@ from stories.dataset.training_plan import GRACE_MINUTES, MAX_EPOCHS, SPOT_WAIT_H
 from stories.records import Part
 
 _INPUTS = "/opt/ml/processing/input"
-# Step Functions may not know how a request names its command (docs/decisions/0015), and a tuning job cannot:
-# the toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
+# Step Functions may not accept the fields that name a command (docs/decisions/0015); a tuning job has none.
+# The toolkit of SageMaker's framework images runs the script that these two hyperparameters name.
 ENTRY_POINT = {"sagemaker_program": "train.py", "sagemaker_submit_directory": "/opt/ml/input/data/code"}
 _PARALLEL_TRIALS = 2
-"""Trials at the same time: more would finish sooner, and learn less from one another."""
-_FEWEST = 2
+"""Trials at the same time; more would finish sooner, but learn less from one another."""
+_MIN_TRIALS = 2
 _TRAINING_SHARE = 0.8
 """Share of a trial's time limit for training; the rest is for loading and saving."""
 
@@ -149,7 +149,7 @@ def plan_search(
     longest = (settings.max_training_minutes + GRACE_MINUTES) * 60
     seconds = min(settings.tuning_budget_usd / price.usd_per_hour * 3600, _PARALLEL_TRIALS * longest)
     trials = min(settings.tuning_jobs, int(seconds / (60 * max(minutes, 1))))
-    if trials < _FEWEST:
+    if trials < _MIN_TRIALS:
         return None
     fixed = {name: value for name, value in hyperparameters.items() if name not in _TUNED}
     rounds = math.ceil(trials / _PARALLEL_TRIALS)

@@ -9,7 +9,7 @@ import jwt
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from authorizer import standing
+from authorizer import people_cache
 from contracts import environment
 from shared.accounts import keys
 
@@ -73,7 +73,7 @@ def _program_identity(text: str, *, latency_sensitive: bool) -> dict[str, str]:
     key = keys.authenticate(text)
     if key is None:
         raise jwt.InvalidTokenError("not a valid key")
-    creator = standing.current_person(key.created_by, latency_sensitive=latency_sensitive)
+    creator = people_cache.current_person(key.created_by, latency_sensitive=latency_sensitive)
     if creator is None:
         raise jwt.InvalidTokenError("the person who created the key has been removed")
     return {
@@ -88,7 +88,7 @@ def _program_identity(text: str, *, latency_sensitive: bool) -> dict[str, str]:
 
 
 def _person_identity(claims: dict[str, Any], *, latency_sensitive: bool) -> dict[str, str]:
-    person = standing.current_person(claims["sub"], latency_sensitive=latency_sensitive)
+    person = people_cache.current_person(claims["sub"], latency_sensitive=latency_sensitive)
     if person is None:
         raise jwt.InvalidTokenError("the person has been removed")
     return {

@@ -100,9 +100,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     common = environment.common()
     cached = CachedFiles.listed(common.artifacts_bucket)
     files = _freeze(common.stories_bucket, common.artifacts_bucket, run_id, cached)
-    forgotten = cached.delete_stale()
+    deleted = cached.delete_stale()
     run_records.enter(run_id, "Read", f"Reading {files} files.", files=files)
-    log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "forgotten": forgotten})
+    log.info("The manifest is frozen", extra={"run_id": run_id, "files": files, "deleted": deleted})
     batches = {"bucket": common.artifacts_bucket, "key": s3_keys.batches(run_id)}
     again = bool(event.get("input", {}).get("again"))
     return {"files": files, "batches": batches, "live": _live(), "again": again}

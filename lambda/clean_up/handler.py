@@ -1,4 +1,4 @@
-"""Remove what was made at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
+"""Remove what was created at run time when its stack is deleted: the function behind `Custom::MadeAtRunTime`.
 
 CloudFormation calls it when the resource is created, updated and deleted. A deletion with the whole stack
 removes everything; the rollback of a creation removes the page's files, which would keep their bucket and so
@@ -120,9 +120,9 @@ def sweep_page(page_bucket: str) -> list[Remaining]:
 
 
 def sweep_everything() -> list[Remaining]:
-    """Remove everything made at run time; CloudFormation deletes the stacks' own resources."""
+    """Remove everything created at run time; CloudFormation deletes the stacks' own resources."""
     remaining = [
-        *attempt("timers", resources.delete_timers),
+        *attempt("schedules", resources.delete_schedules),
         *attempt("runs", resources.stop_runs),
         *(
             one

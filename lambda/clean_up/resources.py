@@ -1,4 +1,4 @@
-"""Remove what is made at run time, apart from jobs: runs, schedules, page files, endpoint and models."""
+"""Remove what is created at run time, apart from jobs: runs, schedules, page files, endpoint and models."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ def is_missing(error: ClientError) -> bool:
     return code in missing or "could not find" in message or "does not exist" in message
 
 
-def delete_timers() -> list[Remaining]:
+def delete_schedules() -> list[Remaining]:
     """Delete the one-time schedules that would start a run."""
     schedule = environment.read(environment.Schedule)
     client = clients.scheduler()

@@ -21,8 +21,8 @@ def settle_jobs() -> list[Remaining]:
     remaining: list[Remaining] = []
 
     def settle() -> None:
-        at_work = settlement.settle_all()
-        remaining.extend(Remaining(f"job {name}", "it has not ended yet") for name in at_work)
+        running = settlement.settle_all()
+        remaining.extend(Remaining(f"job {name}", "it has not ended yet") for name in running)
 
     _unless_the_table_is_gone(settle)
     return remaining

@@ -115,8 +115,7 @@ def merged_config(version: str) -> dict[str, Any]:
     """Return the part of vLLM's configuration for one version that is merged into its base model.
 
     Answers contain the first name, the version. The API uses the second name for the version that the
-    endpoint
-    has: while one version replaces another, only one of them exists.
+    endpoint has: while one version replaces another, only one of them exists.
     """
     return {"served-model-name": [version, versions.LIVE_NAME]}
 

@@ -21,7 +21,7 @@ from shared.spending.spending_refused import SpendingRefused
 log = Logger(service="endpoint_manager")
 
 LONGEST_LIFE = timedelta(hours=24)
-"""The longest life of an endpoint, whatever the table has; the next message wakes the model again."""
+"""The longest life of an endpoint, whatever is in the table; the next message wakes the model again."""
 _SETTLING_SECONDS = 60
 """How long the caller that woke the endpoint has to create it."""
 
@@ -71,14 +71,14 @@ def wake_endpoint() -> None:
     if state.status in {statuses.WAKING, statuses.AWAKE} and endpoint.describe() is not None:
         return
     if state.status == statuses.WAKING and state.tried:
-        _make()
+        _create_endpoint()
         return
     config = endpoint_configs.ensure_config(live.bundle_uri, instances.allowed_instances()[0])
     if state.status in {statuses.WAKING, statuses.AWAKE}:
         # The endpoint was deleted outside the app, or its creator died before creating it.
         hosting_state.mark_asleep(state, "The endpoint was deleted outside the app.")
     if hosting_state.claim_waking(live.version, config):
-        _make()
+        _create_endpoint()
 
 
 def sleep_endpoint(why: str) -> None:
@@ -92,23 +92,23 @@ def check_endpoint() -> None:
     found = endpoint.describe()
     # Before the table is read, so that an overdue endpoint is deleted even if the table fails or a run is
     # active.
-    if found is not None and (why := _overdue(found)):
-        _remove(found, why)
+    if found is not None and (why := _overdue_reason(found)):
+        _delete_overdue(found, why)
         return
-    unpaid = _count(found)
+    unpaid = _count_costs(found)
     state = hosting_state.state()
     if found is None:
-        _without_endpoint(state)
+        _handle_missing(state)
     elif unpaid is not None and found.status == "InService":
         _end_unpaid(f"{unpaid} {unpaid.cure}")
     elif found.status == "InService":
-        _in_service(state, found)
+        _handle_in_service(state, found)
     elif not found.busy:
-        _broken(state, found)
+        _handle_broken(state, found)
     _scale()
 
 
-def _count(found: Endpoint | None) -> SpendingRefused | None:
+def _count_costs(found: Endpoint | None) -> SpendingRefused | None:
     """Record what the endpoint has cost, and reserve what it costs until the next ticks.
 
     Returns:
@@ -116,12 +116,12 @@ def _count(found: Endpoint | None) -> SpendingRefused | None:
     """
     if found is None:
         meter.record(None, clock.now())
-    elif found.machines is None:
+    elif found.billed_instances is None:
         endpoint.count_ended(found)
     else:
         most = environment.read(environment.Hosting).hosting_max_instances
         try:
-            meter.extend_lease(found.machines, found.seen_at, most_instances=most)
+            meter.extend_lease(found.billed_instances, found.seen_at, most_instances=most)
         except SpendingRefused as refusal:
             return refusal
     return None
@@ -147,26 +147,26 @@ def _scale() -> None:
         scaling.follow_load(found.instances)
 
 
-def _overdue(found: Endpoint) -> str | None:
-    """Return why an endpoint must be deleted, whatever the table has; None if it may stay."""
+def _overdue_reason(found: Endpoint) -> str | None:
+    """Return why an endpoint must be deleted, whatever is in the table; None if it may stay."""
     if found.status == "Deleting":
         return None
     if clock.now() - found.created_at > LONGEST_LIFE:
-        return "Deleted after the longest life of an endpoint; a message wakes it."
+        return f"Deleted after {LONGEST_LIFE.total_seconds() / 3600:g} hours; a message wakes it."
     if found.busy and clock.now() - found.changed_at > hosting_state.LONGEST_CHANGE:
         minutes = hosting_state.LONGEST_CHANGE.total_seconds() / 60
         return f"Deleted after it was stuck in {found.status} for {minutes:g} minutes; a message wakes it."
     return None
 
 
-def _remove(found: Endpoint, why: str) -> None:
+def _delete_overdue(found: Endpoint, why: str) -> None:
     if endpoint.delete():
         hosting_state.mark_asleep(hosting_state.state(), why)
     else:
-        _count(found)
+        _count_costs(found)
 
 
-def _make() -> None:
+def _create_endpoint() -> None:
     """Create the endpoint that the table requires, with the first instance type that can be had."""
     for _ in instances.allowed_instances():
         state = hosting_state.state()
@@ -178,10 +178,10 @@ def _make() -> None:
         if progress.unpaid:
             _end_unpaid(progress.message)
             return
-        _give_up(state, state.endpoint_config, progress.message)
+        _try_next_instance(state, state.endpoint_config, progress.message)
 
 
-def _give_up(state: HostingState, config: str, reason: str) -> None:
+def _try_next_instance(state: HostingState, config: str, reason: str) -> None:
     """Try the next instance type if this one cannot be had; otherwise record why the model does not wake."""
     short, live = instances.shortage(reason), versions.live()
     if short is None or live is None:
@@ -193,12 +193,12 @@ def _give_up(state: HostingState, config: str, reason: str) -> None:
         hosting_state.mark_failing(why, {**state.tried, refused: short})
 
 
-def _without_endpoint(state: HostingState) -> None:
+def _handle_missing(state: HostingState) -> None:
     if state.status == statuses.AWAKE:
         hosting_state.mark_asleep(state, "The endpoint was deleted; a message wakes it.")
     elif state.status == statuses.WAKING and not _is_being_deployed(state):
         _replace_dead_deployment(state)
-        _make()
+        _create_endpoint()
     elif state.status == statuses.ASLEEP and state.sleep_by:
         hosting_state.clear_deadline()
 
@@ -213,20 +213,20 @@ def _replace_dead_deployment(state: HostingState) -> None:
         )
 
 
-def _in_service(state: HostingState, found: Endpoint) -> None:
+def _handle_in_service(state: HostingState, found: Endpoint) -> None:
     if state.status == statuses.ASLEEP:
         # Its deletion failed, or it was created outside the app. It is billed, so delete it.
         endpoint.delete()
-    elif state.status == statuses.AWAKE and _idle(state):
+    elif state.status == statuses.AWAKE and _is_idle(state):
         # Before anything else that may fail, and would keep the endpoint forever.
         _fall_asleep(state)
     elif lock.holder() is None:
-        _without_run(state, found)
+        _handle_no_run(state, found)
     elif state.status != statuses.AWAKE and state.version and found.config == state.endpoint_config:
         hosting_state.mark_awake(state.version, found.config)
 
 
-def _without_run(state: HostingState, found: Endpoint) -> None:
+def _handle_no_run(state: HostingState, found: Endpoint) -> None:
     """Deploy the live version, on the current instance type, because no run is active."""
     live = versions.live()
     if live is None:
@@ -253,7 +253,7 @@ def _without_run(state: HostingState, found: Endpoint) -> None:
         hosting_state.mark_awake(live.version, found.config)
 
 
-def _idle(state: HostingState) -> bool:
+def _is_idle(state: HostingState) -> bool:
     used = state.last_used_at or state.since
     return used is not None and clock.seconds_since(used) >= _idle_minutes() * 60
 
@@ -268,15 +268,15 @@ def _idle_minutes() -> float:
     return environment.read(environment.Hosting).idle_minutes
 
 
-def _broken(state: HostingState, found: Endpoint) -> None:
+def _handle_broken(state: HostingState, found: Endpoint) -> None:
     if _is_being_deployed(state):
         return
-    # An endpoint that was not requested since the waking began is a remainder, and is only deleted.
+    # An endpoint that was not requested since the waking began is left over, and is only deleted.
     if state.status == statuses.AWAKE or (
         state.status == statuses.WAKING and state.requested == found.config
     ):
-        # Record this before the deletion: after a crash in between, the next check does the same.
-        _give_up(state, found.config, found.failure or f"The endpoint was {found.status}.")
+        # Record this before the deletion, so that after a crash in between the next check does the same.
+        _try_next_instance(state, found.config, found.failure or f"The endpoint was {found.status}.")
     endpoint.delete()
 
 

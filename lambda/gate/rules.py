@@ -50,20 +50,20 @@ def _figures(evaluation: EvaluationResult) -> str:
 def _between(comparison: Comparison) -> str:
     if comparison.low is None or comparison.high is None:
         return ""
-    return f" (95% sure: {comparison.low:.1f}% to {comparison.high:.1f}%)"
+    return f" (95% interval: {comparison.low:.1f}% to {comparison.high:.1f}%)"
 
 
 def _not_better_than_base(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
     better = evaluation.over_base
     if better.improvement_percent < rules.minimum_improvement_percent:
         yield (
-            f"is not better enough than the base model ({_figures(evaluation)}, "
-            f"{rules.minimum_improvement_percent:g}% is asked for)"
+            f"is not sufficiently better than the base model ({_figures(evaluation)}, "
+            f"{rules.minimum_improvement_percent:g}% is required)"
         )
     elif better.low is None:
         yield (
-            f"was tried on too few held-out stories to tell whether it is better ({evaluation.test_stories}, "
-            f"{_figures(evaluation)}): add more stories"
+            f"was tested on too few held-out stories to tell whether it is better "
+            f"({evaluation.test_stories}, {_figures(evaluation)}): add more stories"
         )
     elif better.low <= 0:
         yield f"may be better than the base model by chance only ({_figures(evaluation)}): add more stories"
@@ -88,15 +88,15 @@ def _copies(evaluation: EvaluationResult, rules: GateRules) -> Iterator[str]:
     cure = "train for fewer epochs, or add more and different stories"
     if own.copied_share > max(most, base.copied_share):
         yield (
-            f"copies: {own.copied_share:.0%} of what it writes stands word for word in your stories, the "
-            f"longest piece {own.longest_copy} words ({rules.maximum_copy_percent:g}% is allowed): {cure}"
+            f"copies: {own.copied_share:.0%} of what it writes is copied word for word from your stories, "
+            f"up to {own.longest_copy} words in a row ({rules.maximum_copy_percent:g}% is allowed): {cure}"
         )
     elif own.longest_copy > max(LONGEST_COPY_WORDS, base.longest_copy):
-        yield f"copies: it told {own.longest_copy} words in a row as they stand in your stories: {cure}"
+        yield f"copies: it wrote {own.longest_copy} words in a row that are in your stories: {cure}"
     if own.extracted_share > max(most, base.extracted_share):
         yield (
-            f"knows your stories by heart: given the first words of one, {own.extracted_share:.0%} of what "
-            f"it goes on with is the story itself ({rules.maximum_copy_percent:g}% is allowed): {cure}"
+            f"has memorised your stories: given the first words of one, {own.extracted_share:.0%} of its "
+            f"continuation is the story itself ({rules.maximum_copy_percent:g}% is allowed): {cure}"
         )
 
 
@@ -107,10 +107,9 @@ def _does_not_stop(evaluation: EvaluationResult, rules: GateRules) -> Iterator[s
         return
     if own.ending_chance < rules.minimum_ending_percent / 100:
         yield (
-            "does not stop: where your stories end, it gives ending a chance of "
-            f"{100 * own.ending_chance:.2g}% ({rules.minimum_ending_percent:g}% is asked for), and of "
-            f"{own.writing.finishing_asked} endings "
-            "it was asked to write it ended none"
+            "does not stop: where your stories end, it gives ending a probability of "
+            f"{100 * own.ending_chance:.2g}% ({rules.minimum_ending_percent:g}% is required), and it ended "
+            f"none of the {own.writing.finishing_asked} endings that it was asked to write"
         )
 
 
@@ -118,6 +117,6 @@ def _repeats_itself(evaluation: EvaluationResult, rules: GateRules) -> Iterator[
     own, base = evaluation.candidate.writing, evaluation.base.writing
     if own.repeated > rules.maximum_repetition_percent / 100:
         yield (
-            f"goes round in circles: {own.repeated:.0%} of what it writes it has just said "
+            f"repeats itself: {own.repeated:.0%} of what it writes repeats what it has just written "
             f"({rules.maximum_repetition_percent:g}% is allowed, the base model {base.repeated:.0%})"
         )

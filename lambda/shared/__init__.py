@@ -1,1 +1,1 @@
-"""What every function shares: environment, table, bucket layout, run records, lock, the host of the model."""
+"""Code that several functions share, one package for each subject."""

@@ -90,7 +90,7 @@ class Run(_Item):
 
 
 class Approval(_Item):
-    """The question whether to train, and its answer. Only `task_token` can let the run continue."""
+    """An approval before training: the question and its answer. Only `task_token` lets the run continue."""
 
     run_id: str
     task_token: str = Field(repr=False)
@@ -104,7 +104,7 @@ class Approval(_Item):
     delivered_at: Utc | None = None
     """When Step Functions received the answer."""
     told_at: Utc | None = None
-    """When the owner was asked."""
+    """When the owner was notified."""
 
 
 class Lock(_Item):
@@ -219,14 +219,14 @@ class Meter(_Item):
     counted_until: Utc | None = None
     """The watermark: all costs up to this time are in the ledger."""
     fleets: dict[str, int] = {}
-    """Number of machines at that time, by instance type."""
+    """Number of instances at that time, by instance type."""
     deletion_at: Utc | None = None
     """When their deletion was about to be requested; if the next observation finds none, they ended then."""
     planned: dict[str, int] = {}
-    """Machines that were requested in addition and have not been observed yet."""
+    """Instances that were requested in addition and have not been observed yet."""
     planned_at: Utc | None = None
     lease_until: Utc | None = None
-    """When the reservation for all these machines ends."""
+    """When the reservation for all these instances ends."""
     lease: int = 0
     """The reservation, in micro-dollars."""
     lease_day: str | None = None

@@ -50,7 +50,7 @@ def send_monthly(refused: Refused, text: str) -> None:
     try:
         _send_monthly(refused, text)
     except (BotoCoreError, ClientError):
-        # The caller is to see the refusal, not an error about the table or the topic.
+        # The caller should see the refusal, not an error about the table or the topic.
         log.exception("Could not notify the owner")
 
 

@@ -21,7 +21,7 @@ log = Logger(service="settling")
 
 _STARTING = timedelta(minutes=20)
 """How long a reservation may exist before its job."""
-_FOUND_WITHIN = timedelta(days=2)
+_LOOK_BACK = timedelta(days=2)
 """The greatest age of a job without a reservation that is still found."""
 _RUN_ID = re.compile(resource_names.RUN_ID)
 _REFUSALS = ("AccessDenied", "AccessDeniedException")
@@ -35,7 +35,7 @@ def settle_ended_jobs() -> None:
         except ClientError:
             # A job that cannot be described now must not keep the others from being settled.
             log.exception("Could not describe a job", extra={"kind": held.kind, "job": held.id})
-    _adopt_all()
+    _add_missing_jobs()
 
 
 def settle_all() -> list[str]:
@@ -47,7 +47,7 @@ def settle_all() -> list[str]:
     Returns:
         The names of the jobs that have not ended yet.
     """
-    _adopt_all()
+    _add_missing_jobs()
     running = []
     for held in ledger.open_reservations():
         try:
@@ -91,13 +91,13 @@ def _is_abandoned(held: OpenReservation) -> bool:
     return run is None or not run.is_active
 
 
-def _adopt_all() -> None:
-    for kind, id_ in _made_lately():
+def _add_missing_jobs() -> None:
+    for kind, id_ in _recent_jobs():
         if ledger.open_reservation(kind, id_) is None and not ledger.is_settled(kind, id_):
-            _adopt(kind, id_)
+            _add_missing_job(kind, id_)
 
 
-def _adopt(kind: Kind, id_: str) -> None:
+def _add_missing_job(kind: Kind, id_: str) -> None:
     """Add a job to the ledger that was started by hand, or before there was a ledger."""
     cost = job_costs.cost_of_job(kind, id_)
     if cost == "missing":
@@ -113,7 +113,7 @@ def _adopt(kind: Kind, id_: str) -> None:
         _settle_billed(kind, id_, cost)
 
 
-def _made_lately() -> Iterator[tuple[Kind, str]]:
+def _recent_jobs() -> Iterator[tuple[Kind, str]]:
     """Yield the kind and the ledger's id of each recent job of this app."""
     names = environment.common().names
     batches = names.transform_job("")
@@ -131,6 +131,6 @@ def _made_lately() -> Iterator[tuple[Kind, str]]:
 
 def _listed(operation: str, result: str, prefix: str) -> Iterator[dict[str, Any]]:
     client: Any = clients.sagemaker()
-    since = clock.now() - _FOUND_WITHIN
+    since = clock.now() - _LOOK_BACK
     for page in client.get_paginator(operation).paginate(NameContains=prefix, CreationTimeAfter=since):
         yield from page[result]

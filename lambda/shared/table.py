@@ -37,15 +37,15 @@ def get(pk: str, sk: str) -> Item | None:
 def get_all(places: Sequence[tuple[str, str]]) -> list[Item | None]:
     """Read up to 100 items in one call, consistently; in the order of `places`, None for missing ones."""
     name = _name()
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         name: {"Keys": [{"pk": pk, "sk": sk} for pk, sk in places], "ConsistentRead": True}
     }
     found: dict[tuple[str, str], Item] = {}
-    while asked:
-        answer = clients.dynamodb().batch_get_item(RequestItems=asked)
+    while requested:
+        answer = clients.dynamodb().batch_get_item(RequestItems=requested)
         found |= {(str(item["pk"]), str(item["sk"])): item for item in answer["Responses"].get(name, [])}
         # DynamoDB may return fewer items than requested; its client has waited already if it was throttled.
-        asked = answer.get("UnprocessedKeys") or {}
+        requested = answer.get("UnprocessedKeys") or {}
     return [found.get(place) for place in places]
 
 

@@ -19,7 +19,7 @@ from smoke_test.checks import EndpointAnswer, SmokeTestFailed, is_sound, judge
 log = Logger(service="smoke_test")
 
 _GIVE_UP_SECONDS = 45 * 60
-_HOW_TO_GO_ON = (
+_HOW_TO_CONTINUE = (
     "The version is kept and nothing has to be trained again. Deploy it with: storyloom models activate "
     "{version}"
 )
@@ -136,7 +136,7 @@ def _advance(candidate: ModelVersion, deployment: dict[str, Any], config: str) -
     progress = endpoint.converge(config, watched=True)
     if progress.unpaid:
         raise SmokeTestFailed(
-            f"{progress.message} {_HOW_TO_GO_ON.format(version=version)}", blames_version=False
+            f"{progress.message} {_HOW_TO_CONTINUE.format(version=version)}", blames_version=False
         )
     if progress.state == "failed":
         _fall_back_to_next_instance(version, deployment, config, progress.message)
@@ -161,10 +161,10 @@ def _check_timeout(version: str, deployment: dict[str, Any]) -> None:
     if began is None and live is not None and state.tried:
         raise SmokeTestFailed(
             f"There was no second instance for {version} within {give_up // 60} minutes, and {live.version} "
-            f"goes on answering. {_HOW_TO_GO_ON.format(version=version)}",
+            f"continues to answer. {_HOW_TO_CONTINUE.format(version=version)}",
             blames_version=False,
         )
-    raise SmokeTestFailed(f"The endpoint did not take {version} within {give_up // 60} minutes.")
+    raise SmokeTestFailed(f"The endpoint did not load {version} within {give_up // 60} minutes.")
 
 
 def _judge_answers(version: str) -> str:
@@ -191,7 +191,7 @@ def _fall_back_to_next_instance(version: str, deployment: dict[str, Any], config
         return
     if not replacement.another_answers(config):
         raise SmokeTestFailed(
-            f"SageMaker could not host {version}: {why} {_HOW_TO_GO_ON.format(version=version)}",
+            f"SageMaker could not host {version}: {why} {_HOW_TO_CONTINUE.format(version=version)}",
             blames_version=False,
         )
     hosting_state.record_tried({**state.tried, refused: short})

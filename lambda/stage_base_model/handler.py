@@ -25,8 +25,8 @@ _CALLS_WITHOUT_BYTES = 6
 """The run fails after this many calls in a row, each of which has retried for minutes."""
 
 
-class _DamagedFile(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
-    """The received content is not the hub's file."""
+class _DamagedFile(Exception):  # noqa: N818 - a signal to start the file again, not an error
+    """The received content differs from the hub's file."""
 
 
 @log.inject_lambda_context
@@ -146,7 +146,7 @@ def _record_call(before: StagingProgress, done: StagingProgress, stopped: Except
             f"{_CALLS_WITHOUT_BYTES} calls of this function in a row. The last error: {stopped}. Nothing was "
             "spent on a GPU, and what arrived is kept. Look at https://status.huggingface.co and start the "
             "run again in an hour. If it answers 429 again, store an access token in AWS Secrets Manager and "
-            "set huggingface_token_secret in cdk.json: who signs in may ask more often."
+            "set huggingface_token_secret in cdk.json: with a token more requests are allowed."
         )
 
 
@@ -231,7 +231,7 @@ def _staged_config() -> bytes:
     if verification.object_size(bucket, f"{prefix}config.json") is None:
         raise UnservedModelError(
             f"The base model in {s3_keys.uri(bucket, prefix)} has no config.json. Delete that folder and "
-            "start the run again: it is copied anew."
+            "start the run again: it is copied again."
         )
     return clients.s3().get_object(Bucket=bucket, Key=f"{prefix}config.json")["Body"].read()
 

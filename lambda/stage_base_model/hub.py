@@ -26,19 +26,19 @@ _NEEDED = re.compile(
     r"|(pre)?processor_config\.json"
 )
 # Mistral's repositories contain the same weights a second time, in their own format.
-_TWICE = re.compile(r"consolidated.*")
+_DUPLICATE_WEIGHTS = re.compile(r"consolidated.*")
 
 
-class OutOfTime(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
+class OutOfTime(Exception):  # noqa: N818 - a signal to continue in the next call, not an error
     """The time of this call is over before the work is done."""
 
 
-class HubUnavailable(Exception):  # noqa: N818 - a signal to go on in the next call, not an error
+class HubUnavailable(Exception):  # noqa: N818 - a signal to continue in the next call, not an error
     """The hub has refused too often in a row; the message is its last refusal."""
 
 
 class RetryPolicy:
-    """Waits between attempts: twice as long each time, or as long as the hub asks for."""
+    """Waits between attempts: twice as long each time, or as long as the hub requests."""
 
     def __init__(self, deadline: float) -> None:
         """Retry until `deadline`, in seconds of the monotonic clock."""
@@ -46,7 +46,7 @@ class RetryPolicy:
         self._failures = 0
 
     def progressed(self) -> None:
-        """Reset the count of failures, because bytes came."""
+        """Reset the count of failures, because bytes arrived."""
         self._failures = 0
 
     def check_time(self, what: str) -> None:
@@ -69,7 +69,7 @@ class RetryPolicy:
         if self._failures >= _TRIES:
             raise HubUnavailable(why)
         longest = min(_LONGEST_SECONDS, _FIRST_SECONDS * 2 ** (self._failures - 1))
-        seconds = asked_seconds(response) if response is not None else None
+        seconds = requested_wait_seconds(response) if response is not None else None
         if seconds is None:
             # Jitter: functions that were refused together do not retry together.
             seconds = random.uniform(longest / 2, longest)  # noqa: S311 - no secret
@@ -80,7 +80,7 @@ class RetryPolicy:
             raise OutOfTime(why)
 
 
-def asked_seconds(response: httpx.Response) -> float | None:
+def requested_wait_seconds(response: httpx.Response) -> float | None:
     """Return how long a refusal asks to wait: `Retry-After`, or `RateLimit`, the hub's own, or None."""
     after = response.headers.get("Retry-After", "").strip()
     if after.isdigit():
@@ -108,7 +108,7 @@ _sleep = time.sleep
 
 
 class HubError(Exception):
-    """The hub refuses or lacks a model; the message says what to do."""
+    """The hub refuses a model or does not have it; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +165,7 @@ class Hub:
             for entry in response.json()
             if entry["type"] == "file"
             and _NEEDED.fullmatch(entry["path"])
-            and not _TWICE.fullmatch(entry["path"])
+            and not _DUPLICATE_WEIGHTS.fullmatch(entry["path"])
         ]
         if not any(file.name.endswith(".safetensors") for file in files):
             raise HubError(
@@ -303,7 +303,7 @@ class Download:
             yield rest
 
 
-class FileChanged(Exception):  # noqa: N818 - a signal to begin the file anew, not an error
+class FileChanged(Exception):  # noqa: N818 - a signal to start the file again, not an error
     """The hub has another file under this name than before."""
 
 

@@ -34,7 +34,7 @@ class NoBundleError(Exception):
 
 
 def ensure(bundle_uri: str) -> str:
-    """Pack a hosting bundle, unless the same files have been packed lately.
+    """Pack a hosting bundle, unless the same files have been packed recently.
 
     Args:
         bundle_uri: S3 URI of the bundle, with a slash at its end.

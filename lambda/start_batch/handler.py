@@ -1,4 +1,4 @@
-"""Start a batch: pack its model, unless that was done lately, and create its transform job."""
+"""Start a batch: pack its model, unless that was done recently, and create its transform job."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ def _begin(batch: BatchJob) -> BatchJob | None:
     job = environment.common().names.transform_job(batch.batch_id)
     message = f"Waiting for its instance ({batch.instance})."
     if batch.status == statuses.PREPARING:
-        # Before the job is created, so that whoever stops the batch from now on knows the job.
+        # Before the job is created, so that a stop from now on finds the job.
         batch_records.move(
             batch.batch_id, statuses.RUNNING, {statuses.PREPARING}, job_name=job, message=message
         )

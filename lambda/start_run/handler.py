@@ -28,7 +28,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Start a run of the pipeline, or queue it behind the run in progress.
 
     Args:
-        event: `{"reason": words, "due": when the schedule fired, "version": what to deploy, "resume": id of a
+        event: `{"reason": text, "due": when the schedule fired, "version": what to deploy, "resume": id of a
             failed run, "again": whether to train even on unchanged stories, "by": id of the person or key
             that asks}`, all optional. The run id is derived from `due`, so that a duplicate call is the same
             run. Without a version the run reads all stories; a failed run continues where it failed.
@@ -50,8 +50,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         schedules.end_debounce(due)
     seed = f"{due}{version or ''}"
     run_id = run_records.new_id(clock.instant(due), seed=seed) if due else run_records.new_id(clock.now())
-    told = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
-    outcome = _start_or_queue(run_id, told, version)
+    wanted = {"reason": reason, "by": event.get("by"), "again": bool(event.get("again"))}
+    outcome = _start_or_queue(run_id, wanted, version)
     log.info(outcome["message"], extra={"run_id": outcome["run_id"], "started": outcome["started"]})
     return outcome
 
@@ -74,10 +74,12 @@ def _resume(run_id: str, reason: str) -> dict[str, Any]:
         refused = {"refused": True, "code": refusal.code, "cure": refusal.cure}
         return _outcome(False, run_id, str(refusal)) | refused
     client = clients.stepfunctions()
-    told = {"run_id": run_id, "reason": reason, **planned.data}
+    execution_input = {"run_id": run_id, "reason": reason, **planned.data}
     try:
         client.start_execution(
-            stateMachineArn=_state_machine_arn(), name=planned.execution_name, input=json.dumps(told)
+            stateMachineArn=_state_machine_arn(),
+            name=planned.execution_name,
+            input=json.dumps(execution_input),
         )
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, f"Run {run_id} has already been resumed.")
@@ -183,12 +185,12 @@ def _execute_or_release(run_id: str, wanted: dict[str, Any], version: str | None
 
 def _execute(run_id: str, wanted: dict[str, Any], version: str | None) -> dict[str, Any]:
     client = clients.stepfunctions()
-    told = {"run_id": run_id, **wanted} | ({"version": version} if version else {})
+    execution_input = {"run_id": run_id, **wanted} | ({"version": version} if version else {})
     try:
         client.start_execution(
             stateMachineArn=_state_machine_arn(),
             name=run_id,
-            input=json.dumps(told),
+            input=json.dumps(execution_input),
         )
     except client.exceptions.ExecutionAlreadyExists:
         return _outcome(False, run_id, "This run has already started; the duplicate event was ignored.")

@@ -64,7 +64,7 @@ def create_endpoint_app(models: LoadedModels, middleware: Callable[..., ASGIApp]
 
 
 class AnswerService:
-    """Answers chats and completions, told apart by the body's fields as with vLLM's `/invocations`."""
+    """Answers chats and completions, distinguished by the body's fields as with vLLM's `/invocations`."""
 
     def __init__(self, models: LoadedModels, engine: Engine) -> None:
         self._models = models
@@ -167,7 +167,7 @@ class EngineAnswer:
         self._pieces: asyncio.Queue[tuple[int, TokenPiece]] = asyncio.Queue()
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._tickets = [
+        self._tasks = [
             GenerationTask(model, prompt, self._of_answer(sampling, index), partial(self._deliver, index))
             for index in range(count)
         ]
@@ -188,12 +188,12 @@ class EngineAnswer:
     @property
     def prompt_tokens(self) -> int:
         """Tokens of the prompt."""
-        return len(self._tickets[0].prompt)
+        return len(self._tasks[0].prompt)
 
     @property
     def indices(self) -> range:
         """The numbers of the answers."""
-        return range(len(self._tickets))
+        return range(len(self._tasks))
 
     async def pieces(self, request: Request) -> AsyncIterator[tuple[int, TokenPiece]]:
         """Yield all pieces with their answer's number; stop the engine's work if the client disconnects.
@@ -201,9 +201,9 @@ class EngineAnswer:
         The last piece of an answer has a finish reason. An error ends them all.
         """
         watcher = asyncio.create_task(self._cancel_on_disconnect(request))
-        for ticket in self._tickets:
-            self._engine.submit(ticket)
-        unfinished = len(self._tickets)
+        for task in self._tasks:
+            self._engine.submit(task)
+        unfinished = len(self._tasks)
         try:
             while unfinished:
                 index, piece = await self._pieces.get()
@@ -218,8 +218,8 @@ class EngineAnswer:
             watcher.cancel()
 
     def _cancel(self) -> None:
-        for ticket in self._tickets:
-            ticket.cancel()
+        for task in self._tasks:
+            task.cancel()
 
     async def _cancel_on_disconnect(self, request: Request) -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -236,11 +236,11 @@ async def _whole(answer: EngineAnswer, envelope: Envelope, request: Request) -> 
     choices = [
         envelope.choice(
             index,
-            "".join(piece.text for piece in told),
-            told[-1].finish_reason or "stop",
-            [one for piece in told for one in piece.logprobs],
+            "".join(piece.text for piece in parts),
+            parts[-1].finish_reason or "stop",
+            [one for piece in parts for one in piece.logprobs],
         )
-        for index, told in pieces.items()
+        for index, parts in pieces.items()
     ]
     return JSONResponse(envelope.whole(choices, answer.prompt_tokens, answer.completion_tokens))
 

@@ -62,57 +62,57 @@ class GenerationTask:
         self.cancelled.set()
 
 
-def _longest(ticket: GenerationTask, models: LoadedModels) -> int:
+def _longest(task: GenerationTask, models: LoadedModels) -> int:
     """Return the most tokens that a prompt and its answer may have together."""
-    return min(len(ticket.prompt) + ticket.sampling.max_tokens, models.max_length)
+    return min(len(task.prompt) + task.sampling.max_tokens, models.max_length)
 
 
 class _Row:
     """One answer being written."""
 
-    def __init__(self, ticket: GenerationTask, models: LoadedModels) -> None:
-        self.ticket = ticket
+    def __init__(self, task: GenerationTask, models: LoadedModels) -> None:
+        self.task = task
         self.last_token = 0
-        self.length = len(ticket.prompt)
+        self.length = len(task.prompt)
         """Tokens in the cache."""
         self.count = 0
         self.finished = False
-        self._chooser = TokenChooser(ticket.sampling, ticket.prompt)
-        self._text = TextStream(models.tokenizer, ticket.sampling.stop)
+        self._chooser = TokenChooser(task.sampling, task.prompt)
+        self._text = TextStream(models.tokenizer, task.sampling.stop)
         self._tokenizer = models.tokenizer
-        self._end_tokens = frozenset() if ticket.sampling.ignore_end else models.end_tokens
+        self._end_tokens = frozenset() if task.sampling.ignore_end else models.end_tokens
         self._logprobs: list[TokenLogprobs] = []
-        self.longest = _longest(ticket, models)
+        self.longest = _longest(task, models)
 
     def take(self, logits: torch.Tensor) -> None:
         """Choose the next token and deliver what it adds; logits of shape [vocabulary]."""
-        if self.ticket.cancelled.is_set():
+        if self.task.cancelled.is_set():
             self._finish("cancelled")
             return
         self.last_token = self._chooser.choose(logits)
         self.count += 1
-        told = self.ticket.sampling.top_tokens
-        if told is not None:
-            self._logprobs.append(token_logprobs(logits, self.last_token, told, self._tokenizer))
+        top_tokens = self.task.sampling.top_tokens
+        if top_tokens is not None:
+            self._logprobs.append(token_logprobs(logits, self.last_token, top_tokens, self._tokenizer))
         if self.last_token in self._end_tokens:
             self._finish("stop", self._text.close())
             return
         text = self._text.add(self.last_token)
         if self._text.stopped:
             self._finish("stop", text)
-        elif len(self.ticket.prompt) + self.count >= self.longest:
+        elif len(self.task.prompt) + self.count >= self.longest:
             self._finish("length", text + self._text.close())
         elif text or self._logprobs:
-            self.ticket.deliver(TokenPiece(text, logprobs=self._take_logprobs()))
+            self.task.deliver(TokenPiece(text, logprobs=self._take_logprobs()))
 
     def fail(self, message: str) -> None:
         """End the answer because the model failed."""
         self.finished = True
-        self.ticket.deliver(TokenPiece("", "error", self.count, message))
+        self.task.deliver(TokenPiece("", "error", self.count, message))
 
     def _finish(self, reason: FinishReason, text: str = "") -> None:
         self.finished = True
-        self.ticket.deliver(TokenPiece(text, reason, self.count, logprobs=self._take_logprobs()))
+        self.task.deliver(TokenPiece(text, reason, self.count, logprobs=self._take_logprobs()))
 
     def _take_logprobs(self) -> tuple[TokenLogprobs, ...]:
         taken, self._logprobs = tuple(self._logprobs), []
@@ -130,17 +130,17 @@ class _Batch:
         self._mask = torch.zeros(0, 0, dtype=torch.long)
         """Which places of the cache are real, [rows, length]; the others are padding on the left."""
 
-    def has_room(self, ticket: GenerationTask) -> bool:
+    def has_room(self, task: GenerationTask) -> bool:
         """Tell whether one more answer can be written beside the others."""
         longest = max([row.longest for row in self.rows], default=0)
-        places = (len(self.rows) + 1) * max(longest, _longest(ticket, self._models))
+        places = (len(self.rows) + 1) * max(longest, _longest(task, self._models))
         return not self.rows or (len(self.rows) < MAX_ROWS and places <= MAX_PLACES)
 
-    def admit(self, ticket: GenerationTask) -> None:
+    def prefill(self, task: GenerationTask) -> None:
         """Read a prompt, choose its first token, and put it beside the others."""
-        row = _Row(ticket, self._models)
+        row = _Row(task, self._models)
         cache = DynamicCache()
-        prompt = torch.tensor([list(ticket.prompt)])
+        prompt = torch.tensor([list(task.prompt)])
         output = self._network(input_ids=prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
         row.take(output.logits[0, -1])
         if not row.finished:
@@ -214,10 +214,10 @@ class Engine:
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
         self._thread.start()
 
-    def submit(self, ticket: GenerationTask) -> None:
+    def submit(self, task: GenerationTask) -> None:
         """Have a request answered; its `deliver` gets the pieces."""
         with self._wake:
-            self._waiting.append(ticket)
+            self._waiting.append(task)
             self._wake.notify()
 
     def stop(self) -> None:
@@ -238,37 +238,37 @@ class Engine:
             for batch in self._batches.values():
                 if batch.rows:
                     self._guard(batch, batch.step)
-            self._admit()
+            self._start_waiting()
 
     def _wait_for_work(self) -> bool:
         with self._wake:
             self._wake.wait_for(lambda: self._stopping or self.active > 0)
             return not self._stopping
 
-    def _admit(self) -> None:
+    def _start_waiting(self) -> None:
         """Start those waiting requests whose model has room, in the order they came."""
         with self._wake:
-            tickets, self._waiting = list(self._waiting), deque()
-        left: list[GenerationTask] = []
-        for ticket in tickets:
-            batch = self._batches[ticket.model]
+            tasks, self._waiting = list(self._waiting), deque()
+        remaining: list[GenerationTask] = []
+        for task in tasks:
+            batch = self._batches[task.model]
             # In order: a large request that smaller ones overtook might wait for ever.
-            if batch.has_room(ticket) and all(ticket.model != earlier.model for earlier in left):
-                self._guard(batch, partial(batch.admit, ticket), ticket)
+            if batch.has_room(task) and all(task.model != earlier.model for earlier in remaining):
+                self._guard(batch, partial(batch.prefill, task), task)
             else:
-                left.append(ticket)
+                remaining.append(task)
         with self._wake:
-            self._waiting.extendleft(reversed(left))
+            self._waiting.extendleft(reversed(remaining))
 
     @staticmethod
-    def _guard(batch: _Batch, work: Callable[[], None], ticket: GenerationTask | None = None) -> None:
+    def _guard(batch: _Batch, work: Callable[[], None], task: GenerationTask | None = None) -> None:
         """Do the work; an error ends the answers it concerns and leaves the engine running."""
         try:
             work()
         except Exception as error:
             traceback.print_exc()
             message = f"The model failed: {type(error).__name__}. See the endpoint's log."
-            if ticket is not None:
-                ticket.deliver(TokenPiece("", "error", 0, message))
+            if task is not None:
+                task.deliver(TokenPiece("", "error", 0, message))
             else:
                 batch.fail(message)

@@ -35,7 +35,7 @@ class Sampling:
     ignore_end: bool = False
     """Whether the answer goes on after a token that ends it."""
     top_tokens: int | None = None
-    """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+    """How many of the likeliest tokens each position reports; None to report no log-probabilities."""
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ def token_logprobs(logits: torch.Tensor, token: int, count: int, tokenizer: Any)
     Args:
         logits: of shape [vocabulary].
         token: the one that was taken.
-        count: how many of the likeliest are told beside it.
+        count: how many of the likeliest to report beside it.
         tokenizer: turns tokens into text.
     """
     logprobs = torch.log_softmax(logits.float(), dim=-1)
     values, tokens = logprobs.topk(min(count, len(logprobs)))
     likeliest = zip(tokens.tolist(), values.tolist(), strict=True)
-    told = tuple((str(tokenizer.decode([other])), value) for other, value in likeliest)
-    return TokenLogprobs(str(tokenizer.decode([token])), float(logprobs[token]), told)
+    alternatives = tuple((str(tokenizer.decode([other])), value) for other, value in likeliest)
+    return TokenLogprobs(str(tokenizer.decode([token])), float(logprobs[token]), alternatives)
 
 
 class TokenChooser:

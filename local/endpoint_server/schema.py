@@ -82,7 +82,7 @@ class EngineRequest(BaseModel, ABC):
     @property
     @abstractmethod
     def top_tokens(self) -> int | None:
-        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+        """How many of the likeliest tokens each position reports; None to report no log-probabilities."""
 
     @model_validator(mode="after")
     def _is_not_greedy_several_times(self) -> Self:
@@ -101,7 +101,7 @@ class EngineChatRequest(EngineRequest):
 
     @property
     def top_tokens(self) -> int | None:
-        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+        """How many of the likeliest tokens each position reports; None to report no log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     @model_validator(mode="after")
@@ -126,7 +126,7 @@ class EngineCompletionRequest(EngineRequest):
 
     @property
     def top_tokens(self) -> int | None:
-        """How many of the likeliest tokens are told in each place; None to tell no log-probability."""
+        """How many of the likeliest tokens each position reports; None to report no log-probabilities."""
         return self.logprobs
 
     @property
@@ -208,15 +208,15 @@ class Envelope:
         logprobs: Sequence[TokenLogprobs] = (),
         finish_reason: str | None = None,
     ) -> dict[str, Any]:
-        told = self._logprobs(index, logprobs) if logprobs else None
-        return {"index": index, **said, "logprobs": told, "finish_reason": finish_reason}
+        reported = self._logprobs(index, logprobs) if logprobs else None
+        return {"index": index, **said, "logprobs": reported, "finish_reason": finish_reason}
 
     def _logprobs(self, index: int, logprobs: Sequence[TokenLogprobs]) -> dict[str, Any]:
-        def told(token: str, logprob: float) -> dict[str, Any]:
+        def entry(token: str, logprob: float) -> dict[str, Any]:
             return {"token": token, "logprob": logprob, "bytes": list(token.encode())}
 
         content = [
-            {**told(one.token, one.logprob), "top_logprobs": [told(*other) for other in one.likeliest]}
+            {**entry(one.token, one.logprob), "top_logprobs": [entry(*other) for other in one.likeliest]}
             for one in logprobs
         ]
         return {"content": content}
@@ -251,7 +251,7 @@ class CompletionEnvelope(Envelope):
             "text_offset": offsets,
             "tokens": [one.token for one in logprobs],
             "token_logprobs": [one.logprob for one in logprobs],
-            # The token that was taken is told too, also if it is not among the likeliest.
+            # The token that was taken is reported too, even if it is not among the likeliest.
             "top_logprobs": [{**dict(one.likeliest), one.token: one.logprob} for one in logprobs],
         }
 

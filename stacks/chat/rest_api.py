@@ -11,7 +11,7 @@ from constructs import Construct
 from contracts.settings import Settings
 from stacks.accepted_findings import LOG_GROUP, OPEN_METHOD, STAGE_FINDINGS, accept_findings
 from stacks.chat.edge import REFUSALS, RESPONSE_HEADERS
-from stacks.functions.functions import LOG_RETENTION
+from stacks.functions.function import LOG_RETENTION
 from stacks.permissions import acknowledge
 
 STAGE = "prod"

@@ -10,7 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from contracts import s3_keys, table_keys
-from contracts.environment import AcceptedTokens, Api, Budget, FunctionNames, StateMachine
+from contracts.environment import AcceptedTokens, Api, FunctionNames, StateMachine, TokenLimit
 from contracts.resource_names import TRAINING_LOG
 from contracts.s3_keys import below
 from contracts.settings import Settings
@@ -21,13 +21,13 @@ from stacks.chat.rest_api import LONGEST_ANSWER, RestApi
 from stacks.chat.sign_in import SignIn
 from stacks.custom_resources.clean_up import made_at_run_time
 from stacks.custom_resources.price_refresh import configure_billed_instances
+from stacks.functions.function import Function
 from stacks.functions.function_bundles import FunctionBundles
-from stacks.functions.functions import Function
 from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.people import grant_append_audit, grant_manage_people, grant_read_people
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
-from stacks.grants.transforms import LONGEST_PACKING, Transforms
+from stacks.grants.transform_jobs import LONGEST_PACKING, Transforms
 from stacks.permissions import allow, arn
 from stacks.pipeline.stack import PipelineStack
 from stacks.pipeline.state_machine import Pipeline
@@ -70,7 +70,7 @@ class ChatStack(Stack):
         grant_manage_people(chat_api, sign_in.pool)
         grant_append_audit(chat_api, self._storage.table_arn)
         for function in (endpoint_manager, chat_api):
-            function.grant_publish(published(pipeline, self, "TopicArn"))  # of a refused cost
+            function.grant_publish(published(pipeline, self, "TopicArn"))  # messages about refused costs
         self._grant_batches(chat_api, endpoint_manager, transforms)
         machine.grant_describe_jobs(endpoint_manager)
         self._grant_invocations(chat_api, endpoint_manager, start_batch, pipeline.import_start_run_into(self))
@@ -208,7 +208,7 @@ class ChatStack(Stack):
         chat_api.configure(
             StateMachine(state_machine_arn=machine.arn),
             Api.from_settings(self._settings, s3_endpoint=s3_endpoint),
-            Budget(daily_tokens=self._settings.daily_tokens_per_person),
+            TokenLimit(daily_tokens=self._settings.daily_tokens_per_person),
         )
         hosting.grant_invoke(chat_api, streaming=True)
         grant_write_ledger(chat_api, self._settings)

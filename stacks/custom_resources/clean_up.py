@@ -16,7 +16,7 @@ from contracts.environment import StateMachine
 from contracts.resource_names import JOB_LOGS
 from contracts.settings import Settings
 from contracts.table_keys import BATCHES, HOSTING, KEYS, LOCK, MODELS, RUNS
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.hosting import HostedEndpoint
 from stacks.permissions import allow, arn
 
@@ -24,7 +24,7 @@ LONGEST_CLEAN_UP = Duration.minutes(15)
 """Lambda's limit: an endpoint that is being created can be deleted only after its creation has ended."""
 _LONGEST_ANSWER = Duration.minutes(16)
 """How long CloudFormation waits for a response. By default a deletion would hang for an hour."""
-_NAMED = "jobs, models and configurations are named by run, version or batch, which are made at run time"
+_NAMED = "jobs, models and configurations are named by run, version or batch, which are created at run time"
 _LISTED = "SageMaker lists what an account has or nothing; the function picks what this app has named"
 
 
@@ -146,7 +146,7 @@ def _grant_jobs(function: Function, settings: Settings) -> None:
         if kind != "Transform":  # SageMaker has no operation that deletes one
             actions.append(f"sagemaker:Delete{kind}Job")
         if kind in ("HyperParameterTuning", "Training"):
-            actions.append("sagemaker:ListTags")  # tells whose search it is: its name may be cut
+            actions.append("sagemaker:ListTags")  # a search's name may be cut, so its tag identifies the app
         allow(
             function.role,
             actions,

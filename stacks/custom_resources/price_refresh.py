@@ -10,7 +10,7 @@ from contracts.environment import BilledInstances
 from contracts.settings import Settings
 from price_list.price import Kind
 from stacks import prices
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.permissions import allow
 
 LONGEST_REFRESH = Duration.minutes(2)

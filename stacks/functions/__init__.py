@@ -1,1 +1,1 @@
-"""The Lambda functions: their code, their packages, and the construct that makes one."""
+"""The Lambda functions: their code, their packages, and their construct."""

@@ -1,8 +1,8 @@
-"""Put the functions' code together: one Lambda zip a group.
+"""Build the functions' code: one Lambda zip for each group.
 
-The asset's hash is made here from what matters (sources, pinned packages, Python version) and not from the
-bundle's bytes, so that two checkouts with the same sources make the same template. The zip is made once and
-kept: the CDK would copy and pack the same hundreds of megabytes again for each deployment.
+The asset's hash is computed from the sources, the pinned packages and the Python version, and not from the
+bundle's bytes, so that two checkouts with the same sources have the same template. The zip is built once and
+cached, because the CDK would copy and pack the same hundreds of megabytes for each deployment.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from stacks.functions.function_groups import CHECKOUT, GROUPS, FunctionGroup
 from stacks.functions.function_packages import fetched_packages
 
 _NOT_CODE = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
-# Part of every hash: raise it when the way a bundle is put together changes.
+# Part of every hash: raise it when bundles are built in another way.
 _LAYOUT = "2"
 
 # The fastest: a few percent more to upload, and a third of the time to pack.
@@ -34,7 +34,7 @@ class FunctionBundles:
     """The code of all functions, for one Python version."""
 
     def __init__(self, python: str) -> None:
-        """Check that every function is there and its packages are fetched.
+        """Check that every function exists and its packages have been fetched.
 
         Raises:
             FunctionMissingError: names what is missing.
@@ -60,7 +60,7 @@ class FunctionBundles:
 
     @cached_property
     def _bundles(self) -> dict[str, tuple[Path, str]]:
-        """Zip and digest of each group, made once."""
+        """The zip and the digest of each group, computed once."""
         bundles = {}
         for group in GROUPS:
             digest = _digest(group, self._packages[group.name])
@@ -69,7 +69,7 @@ class FunctionBundles:
 
 
 def content_digest(folder: Path) -> str:
-    """Hash a folder's files by relative path and content; sha256, 64 hex."""
+    """Return a hash of a folder's files, by relative path and content (sha256, 64 hex)."""
     digest = hashlib.sha256()
     for file in _files(folder):
         digest.update(str(file.relative_to(folder)).encode() + b"\0")
@@ -86,7 +86,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _entries(group: FunctionGroup) -> list[Path]:
-    """Everything of the checkout that goes into a group's zip."""
+    """Return everything of the checkout that goes into a group's zip."""
     in_lambda = [CHECKOUT / "lambda" / name for name in (*group.functions, "shared", *group.at_the_root)]
     return [*in_lambda, *(CHECKOUT / name for name in ("contracts", *group.libraries))]
 
@@ -100,7 +100,7 @@ def _digest(group: FunctionGroup, packages: Path) -> str:
 
 
 def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
-    """Return a group's zip, which is made if it does not exist yet."""
+    """Return a group's zip, which is built if it does not exist yet."""
     made = CHECKOUT / ".build" / "bundles" / f"{group.name}-{digest[:16]}.zip"
     if made.exists():
         return made
@@ -112,7 +112,7 @@ def _bundle(group: FunctionGroup, digest: str, packages: Path) -> Path:
 
 
 def pack(folder: Path, target: Path) -> Path:
-    """Zip a folder's files with their permissions: the same bytes for the same files; returns the zip."""
+    """Zip a folder's files with their permissions, always to the same bytes; returns the zip."""
     with zipfile.ZipFile(target, "w") as packed:
         for file in sorted(path for path in folder.rglob("*") if path.is_file()):
             entry = zipfile.ZipInfo(file.relative_to(folder).as_posix())  # with a date of its own: 1980
@@ -123,7 +123,7 @@ def pack(folder: Path, target: Path) -> Path:
 
 
 def lay_out(group: FunctionGroup, packages: Path, target: Path) -> Path:
-    """Put a group's packages, functions, shared code and start scripts into a new folder; returns it."""
+    """Collect a group's packages, functions, shared code and start scripts in a new folder; returns it."""
     shutil.copytree(packages, target, copy_function=_link_or_copy)
     for entry in _entries(group):
         if entry.is_dir():

@@ -1,4 +1,4 @@
-"""Which functions there are, and which of them share one code asset."""
+"""The functions, grouped by the code asset that they share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ class FunctionGroup:
     name: str
     """Also the name of `lambda/requirements/<name>.txt` and of its lock file."""
     functions: tuple[str, ...]
-    """Folders of `lambda/`."""
+    """Their folders below `lambda/`."""
     libraries: tuple[str, ...] = ()
     """Top-level packages of the checkout that they import."""
     at_the_root: tuple[str, ...] = ()
-    """Files below `lambda/` that go to the root of the zip: start scripts, which Lambda looks for there."""
+    """Files below `lambda/` that go to the root of the zip: start scripts, which Lambda expects there."""
 
     @property
     def requirements(self) -> Path:
@@ -76,7 +76,7 @@ def group_of(function: str) -> FunctionGroup:
     """Return the group that a function is deployed with.
 
     Raises:
-        KeyError: no group has it.
+        KeyError: no group contains it.
     """
     for group in GROUPS:
         if function in group.functions:

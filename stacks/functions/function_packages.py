@@ -35,7 +35,7 @@ class PackagesMissingError(Exception):
 
 
 def packages_folder(group: FunctionGroup, python: str) -> Path:
-    """Folder of a group's packages for one Python version such as `3.14`; it may not exist yet."""
+    """Return the folder of a group's packages for a Python such as `3.14`; it may not exist yet."""
     lock = group.lock.read_bytes()
     form = b" compiled" if python == _THIS_PYTHON else b""
     key = hashlib.sha256(lock + b"\npython " + python.encode() + form).hexdigest()[:16]
@@ -43,15 +43,15 @@ def packages_folder(group: FunctionGroup, python: str) -> Path:
 
 
 def fetched_packages(group: FunctionGroup, python: str) -> Path:
-    """Folder of a group's packages.
+    """Return the folder of a group's packages.
 
     Raises:
-        PackagesMissingError: says which command fetches them.
+        PackagesMissingError: the message has the command that fetches them.
     """
     folder = packages_folder(group, python)
     if not folder.is_dir():
         raise PackagesMissingError(
-            f"The packages of the {group.name} functions for Python {python} are not here yet. "
+            f"The packages of the {group.name} functions for Python {python} have not been fetched. "
             "Fetch them with: make setup   "
             f"(or: python -m stacks.functions.function_packages --python {python})"
         )
@@ -59,17 +59,17 @@ def fetched_packages(group: FunctionGroup, python: str) -> Path:
 
 
 def fetch(group: FunctionGroup, python: str) -> Path:
-    """Fetch a group's packages unless they are here already, and return their folder.
+    """Fetch a group's packages unless that has been done, and return their folder.
 
     Raises:
-        subprocess.CalledProcessError: pip's own message says which package has no wheel.
+        subprocess.CalledProcessError: pip's own message names the package without a wheel.
         ValueError: they are larger than Lambda allows.
     """
     folder = packages_folder(group, python)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Filled beside its place and moved there at once, so that a fetch that was cut off leaves no half folder.
+    # Filled under a temporary name and then renamed, so that an interrupted fetch leaves no partial folder.
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".fetching-") as scratch:
         target = Path(scratch) / "packages"
         subprocess.run(_pip_install(group, python, target), check=True)
@@ -95,13 +95,13 @@ def _pip_install(group: FunctionGroup, python: str, target: Path) -> list[str]:
 
 
 def _compile(target: Path) -> None:
-    """Leave bytecode beside the sources: in Lambda's read-only folder each cold start would compile anew.
+    """Compile the sources, because each cold start would compile them in Lambda's read-only folder.
 
     Only if this Python is the functions' own. Unchecked: a zip keeps no times to compare.
     """
     compileall.compile_dir(
         target,
-        quiet=2,  # a package may hold a file of a newer Python that it never imports
+        quiet=2,  # a package may contain a file for a newer Python that it never imports
         stripdir=target,
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
@@ -117,7 +117,7 @@ def _check_size(group: FunctionGroup, target: Path) -> None:
 
 
 def _default_pythons() -> list[str]:
-    """Python of the cloud (the default of cdk.json), and this one, which the app uses on one machine."""
+    """Return the Python on AWS (the default of cdk.json), and this one, for the local cloud."""
     context = json.loads((CHECKOUT / "cdk.json").read_text())["context"]
     return sorted({str(context["function_python"]), _THIS_PYTHON})
 

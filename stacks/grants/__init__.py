@@ -1,1 +1,1 @@
-"""What functions may do to the endpoint, batches, people and the ledger, and what they are told."""
+"""Grants: the permissions of functions on hosting, batches, people, logs and the ledger."""

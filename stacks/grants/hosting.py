@@ -6,7 +6,7 @@ from aws_cdk import Aws
 
 from contracts.environment import EndpointName, Hosting, IdleTime
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.permissions import allow, arn, grant_pass_role
 from stacks.rollback_alarms import allow_describing_alarms
@@ -22,7 +22,7 @@ _OF_SAGEMAKER = {
 
 @dataclass(frozen=True)
 class HostedEndpoint:
-    """The endpoint, which is made at run time and is in no stack."""
+    """The endpoint, which is created at run time and is in no stack."""
 
     settings: Settings
     image: str
@@ -33,7 +33,7 @@ class HostedEndpoint:
         names = self.settings.names
         endpoint = arn("sagemaker", f"endpoint/{names.name}")
         configs = arn("sagemaker", f"endpoint-config/{names.endpoint_configs}")
-        named = "models and endpoint configurations are named by their version, which is made at run time"
+        named = "models and endpoint configurations are named by their version, which is created at run time"
         allow(function.role, ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"], [endpoint])
         allow(
             function.role,
@@ -41,13 +41,13 @@ class HostedEndpoint:
             [endpoint, configs],
             wildcard_because=named,
         )
-        machines = [self.settings.hosting_instance, *self.settings.fallbacks]
+        candidates = [self.settings.hosting_instance, *self.settings.fallbacks]
         allow(
             function.role,
             ["sagemaker:CreateEndpointConfig"],
             [configs],
             wildcard_because=named,
-            conditions=only_instances(machines),
+            conditions=only_instances(candidates),
         )
         models = arn("sagemaker", f"model/{names.endpoint_configs}")
         allow(
@@ -57,7 +57,7 @@ class HostedEndpoint:
             wildcard_because=named,
             conditions=WITHOUT_NETWORK,
         )
-        # Each of them is made with the app's tag.
+        # Each of them is created with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [endpoint, configs, models], wildcard_because=named)
         grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
         allow(
@@ -65,7 +65,7 @@ class HostedEndpoint:
             ["cloudwatch:DescribeAlarmHistory"],
             [arn("cloudwatch", f"alarm:{alarm}") for alarm in names.rollback_alarms],
         )
-        # SageMaker asks for it with the permissions of whoever has it watch an alarm.
+        # SageMaker describes the alarms with the permissions of the caller that names them.
         allow_describing_alarms(function.role)
         # Even if nothing is scaled now: it may have been before the settings changed.
         self._grant_auto_scaling(function, "DeregisterScalableTarget")
@@ -82,7 +82,7 @@ class HostedEndpoint:
             ["sagemaker:DeleteEndpointConfig", "sagemaker:DeleteModel"],
             self._named_by_version,
             wildcard_because="models and endpoint configurations are named by their version, "
-            "which is made at run time",
+            "which is created at run time",
         )
         allow(
             function.role,
@@ -95,7 +95,7 @@ class HostedEndpoint:
     def grant_delete(self, function: Function) -> None:
         """Grant a function permissions to delete the endpoint with scaling, configurations and models."""
         name = self.settings.name
-        named = "models and endpoint configurations are named by their version, which is made at run time"
+        named = "models and endpoint configurations are named by their version, which is created at run time"
         allow(
             function.role,
             ["sagemaker:DescribeEndpoint", "sagemaker:DeleteEndpoint"],
@@ -146,7 +146,7 @@ class HostedEndpoint:
         )
 
     def _grant_scaling_requirements(self, function: Function) -> None:
-        """Allow what Application Auto Scaling asks with the caller's permissions before it does anything.
+        """Allow what Application Auto Scaling requests with the caller's permissions before it does anything.
 
         https://docs.aws.amazon.com/autoscaling/application/userguide/security_iam_permission_validation.html
         """
@@ -155,7 +155,7 @@ class HostedEndpoint:
             ["sagemaker:DescribeEndpointConfig"],
             [arn("sagemaker", f"endpoint-config/{self.settings.names.endpoint_configs}")],
             wildcard_because="models and endpoint configurations are named by their version, "
-            "which is made at run time",
+            "which is created at run time",
         )
         allow(
             function.role,

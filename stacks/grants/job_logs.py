@@ -1,6 +1,6 @@
 """The CloudWatch logs that SageMaker's jobs write. All jobs of an account share them."""
 
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.permissions import allow, arn
 
 

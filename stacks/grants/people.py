@@ -5,7 +5,7 @@ from aws_cdk import aws_iam as iam
 
 from contracts import table_keys
 from contracts.environment import UserPool
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.permissions import allow
 
 _READ = ("AdminGetUser", "AdminListGroupsForUser")

@@ -3,7 +3,7 @@
 from contracts import table_keys
 from contracts.environment import RunCosts, SpendingLimit
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stories.dataset.training_plan import GRACE_MINUTES, LONGEST_EVALUATION_MINUTES, SPOT_WAIT_HOURS
 
 _LEDGER = (table_keys.LEDGER, table_keys.ledger_entries("*"))

@@ -70,7 +70,7 @@ class _Metrics:
         """Return a metric of the endpoint's requests, such as `Invocations`."""
         return _metric("AWS/SageMaker", name, self._endpoint, statistic, period)
 
-    def endpoint_machine(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
+    def endpoint_instance(self, name: str, statistic: str, period: Duration) -> cloudwatch.Metric:
         """Return a metric of the endpoint's instance, which has values only while it is billed."""
         return _metric(ENDPOINT_LOGS, name, self._endpoint, statistic, period)
 
@@ -96,7 +96,7 @@ def _alarms(scope: Construct, metrics: _Metrics, topic: sns.ITopic) -> list[clou
         _alarm(
             scope,
             "EndpointAwakeForHours",
-            metrics.endpoint_machine("CPUUtilization", "SampleCount", Duration.hours(1)),
+            metrics.endpoint_instance("CPUUtilization", "SampleCount", Duration.hours(1)),
             f"The endpoint has been in service, and billed, for {_ENDPOINT_HOURS} hours. "
             "Put it to sleep with: storyloom sleep",
             periods=_ENDPOINT_HOURS,
@@ -172,8 +172,8 @@ def _dashboard(scope: Construct, metrics: _Metrics, alarms: list[cloudwatch.IAla
                 ),
                 cloudwatch.GraphWidget(
                     title="Hours with an endpoint (billed only then)",
-                    left=[metrics.endpoint_machine("CPUUtilization", "SampleCount", hour)],
-                    right=[metrics.endpoint_machine("GPUMemoryUtilization", "Average", hour)],
+                    left=[metrics.endpoint_instance("CPUUtilization", "SampleCount", hour)],
+                    right=[metrics.endpoint_instance("GPUMemoryUtilization", "Average", hour)],
                     width=12,
                 ),
             ],

@@ -1,7 +1,7 @@
-"""The pipeline's definition: what follows what, and where every failure goes.
+"""The pipeline's definition: the order of its states, and where every failure goes.
 
-It is written in Amazon States Language itself, so that the console, the documentation and this code have the
-same words. docs/contracts.md lists each state's input and result. The states of the middle are in files of
+It is written in Amazon States Language itself, so that the console, the documentation and this code use the
+same names. docs/contracts.md lists each state's input and result. The states of the middle are in files of
 their own: `reading_states`, `preparation_states` and `job_states`.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from contracts import statuses
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.pipeline.job_states import job_states, longest_training_wait
 from stacks.pipeline.preparation_states import APPROVAL_SECONDS, preparation_states
 from stacks.pipeline.reading_states import reading_states

@@ -24,7 +24,7 @@ def job_role(scope: Construct, settings: Settings, storage: Storage, image: str)
             storage.artifacts(prefix)
             for prefix in (below(s3_keys.TRAINING_CODE), below(s3_keys.BASE_MODELS), below(s3_keys.RUNS))
         ],
-        wildcard_because="hashes, revisions and run ids below these prefixes are made at run time",
+        wildcard_because="hashes, revisions and run ids below these prefixes are created at run time",
     )
     allow(
         role,
@@ -106,7 +106,7 @@ def _write_logs(role: iam.Role, log_groups: list[str]) -> None:
         role,
         ["logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"],
         [arn("logs", f"log-group:{group}{streams}") for group in log_groups for streams in ("", ":*")],
-        wildcard_because="SageMaker names a log stream by the job or machine that writes it",
+        wildcard_because="SageMaker names a log stream by the job or instance that writes it",
     )
 
 

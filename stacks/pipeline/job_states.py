@@ -35,7 +35,7 @@ RETRY_BUSY = [
     {
         "ErrorEquals": ["SageMaker.AmazonSageMakerException", "SageMaker.ThrottlingException"],
         "IntervalSeconds": 5,
-        # The same name stands for a missing permission, which no waiting mends: half a minute in all.
+        # A missing permission has the same error name, and waiting does not help: half a minute in all.
         "MaxAttempts": 3,
         "BackoffRate": 2,
         "JitterStrategy": "FULL",
@@ -102,8 +102,8 @@ def job_states(tasks: FunctionTasks, settings: Settings, role_arn: str, image: s
 def train_state(settings: Settings, role_arn: str, image: str) -> State:
     """Return the state `Train`: `createTrainingJob.sync` with spot, checkpoints, a time limit and no network.
 
-    It has only fields that Step Functions is known to take (docs/decisions/0015): the image's own entry point
-    runs the script that the hyperparameters name, and the model is an archive, which the evaluation unpacks.
+    It has only fields that Step Functions is known to accept (docs/decisions/0015). The image's own entry
+    point runs the script that the hyperparameters name. The model is an archive that the evaluation unpacks.
     """
     request: dict[str, Any] = {
         "TrainingJobName.$": f"{_JOBS}.training_job_name",
@@ -122,14 +122,14 @@ def train_state(settings: Settings, role_arn: str, image: str) -> State:
             "InstanceCount": settings.instance_count,
             "VolumeSizeInGB": 100,
         },
-        # As long as the settings allow, or as the month has money for: `reserve` decides.
+        # The time that the settings allow, or less if the month's limit leaves less: `reserve` decides.
         "StoppingCondition.$": f"{_JOBS}.stopping_condition",
         "EnableManagedSpotTraining": settings.spot,
         "EnableNetworkIsolation": True,
         "Tags": _tags(settings),
     }
     if settings.instance_count > 1:
-        # What the machines send one another comes from the stories.
+        # What the instances send one another is derived from the stories.
         request["EnableInterContainerTrafficEncryption"] = True
     return _job("createTrainingJob", request, longest_training_wait(settings) + _HOUR, "$.trained")
 
@@ -156,7 +156,7 @@ def tune_state(settings: Settings, role_arn: str, image: str) -> State:
             "StaticHyperParameters.$": f"{_JOBS}.tuning.static_hyperparameters",
             "StoppingCondition.$": f"{_JOBS}.tuning.stopping_condition",
             "InputDataConfig.$": f"{_JOBS}.training_channels",
-            # One machine each: the budget counts them so.
+            # One instance each, as the budget assumes.
             "ResourceConfig": {**train["ResourceConfig"], "InstanceCount": 1},
             "EnableNetworkIsolation": True,
         },
@@ -205,7 +205,7 @@ def evaluate_state(settings: Settings, role_arn: str, image: str) -> State:
 
 
 def job_limits(settings: Settings, kind: str) -> dict[str, Any]:
-    """Return the IAM conditions on creating jobs of a kind: their machines, their longest time, no network.
+    """Return the IAM conditions on creating jobs of a kind: instances, longest time, no network.
 
     Args:
         settings: of the app.
@@ -227,7 +227,7 @@ def training_seconds(settings: Settings) -> int:
 
 
 def longest_training_wait(settings: Settings) -> int:
-    """Return the most seconds that a training job can take, with the wait for spot machines."""
+    """Return the most seconds that a training job can take, with the wait for spot instances."""
     return training_seconds(settings) + (SPOT_WAIT_HOURS * _HOUR if settings.spot else 0)
 
 

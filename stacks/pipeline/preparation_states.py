@@ -20,8 +20,8 @@ _SUPERSEDED = (
     "A run with all of them starts by itself and asks again."
 )
 _NO_ANSWER = (
-    f"Nobody approved this run within {APPROVAL_DAYS} days, so it ended: {_NOTHING_SPENT}. "
-    "Your stories are untouched. Upload a story or start a run to be asked again."
+    f"This run was not approved within {APPROVAL_DAYS} days, so it ended: {_NOTHING_SPENT}. "
+    "Your stories are untouched. To be asked again, upload a story or start a run."
 )
 
 
@@ -29,7 +29,7 @@ def preparation_states(tasks: FunctionTasks) -> dict[str, State]:
     """Return the states from `Preflight` to `NoMoney`."""
     training_job = {"training_job.$": "$.assembled.jobs.training_job_name"}
     return {
-        # Before anybody is asked, and before a machine is paid for.
+        # Before the owner is asked, and before an instance is paid for.
         "Preflight": tasks.call(
             "preflight", {**RUN, "estimate.$": "$.assembled.estimate"}, "$.preflight", "QuotasSuffice"
         ),
@@ -41,7 +41,7 @@ def preparation_states(tasks: FunctionTasks) -> dict[str, State]:
         **_approval_states(tasks.arn("ask_approval"), approved="StageBaseModel"),
         "StageBaseModel": tasks.call("stage_base_model", {**RUN, **training_job}, "$.staged", "Staged"),
         "Staged": choice({"Variable": "$.staged.done", "BooleanEquals": True}, "Reserve", "StageBaseModel"),
-        # The last state before a machine is paid for: a question may have waited for days before it.
+        # The last state before an instance is paid for, because the approval may have taken days.
         "Reserve": tasks.call(
             "reserve",
             {

@@ -21,7 +21,7 @@ from stories.format_list import usual_endings
 
 _BATCHES_AT_ONCE = 40
 _FILES_OF_A_BATCH_AT_ONCE = 5
-# Errors of a function whose process was killed (out of memory, lost machine) or that timed out.
+# Errors of a function whose process was killed (out of memory, lost host) or that timed out.
 KILLED = [
     "Lambda.Unknown",
     "Runtime.ExitError",
@@ -29,7 +29,7 @@ KILLED = [
     "Sandbox.Timedout",
     "States.Timeout",
 ]
-# The machine may have been at fault. A retry continues from what the first attempt cached.
+# The host may have been at fault. A retry continues from what the first attempt cached.
 _RETRY_KILLED = {"ErrorEquals": KILLED, "IntervalSeconds": 2, "MaxAttempts": 1, "BackoffRate": 2}
 
 

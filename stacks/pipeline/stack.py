@@ -21,12 +21,12 @@ from stacks.containers import hosting_image, pinned, training_image
 from stacks.custom_resources.clean_up import LONGEST_CLEAN_UP, grant_clean_up, made_at_run_time
 from stacks.custom_resources.file_deployment import deploy_files
 from stacks.custom_resources.price_refresh import LONGEST_REFRESH, schedule_price_refresh
+from stacks.functions.function import Function
 from stacks.functions.function_bundles import FunctionBundles, content_digest
 from stacks.functions.function_groups import CHECKOUT
-from stacks.functions.functions import Function
 from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.spending import configure_run_costs, grant_write_ledger
-from stacks.grants.transforms import Transforms
+from stacks.grants.transform_jobs import Transforms
 from stacks.permissions import allow, arn, service_principal
 from stacks.pipeline.job_roles import hosting_role, job_role, transform_role
 from stacks.pipeline.state_functions import DISK_MB, FUNCTION_SECONDS, MEMORY_MB, StateFunctions

@@ -11,7 +11,7 @@ from contracts.resource_names import PROCESSING_LOG, TRAINING_LOG
 from contracts.s3_keys import below
 from contracts.settings import Settings
 from contracts.table_keys import APPROVALS, BATCHES, HOSTING, LOCK, MODELS, POINTERS, RUNS, TIMER
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.hosting import HostedEndpoint
 from stacks.grants.job_logs import grant_read_job_logs
 from stacks.grants.spending import configure_run_costs, grant_read_ledger, grant_write_ledger
@@ -196,7 +196,7 @@ class StateFunctions:
             preflight.role,
             ["servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"],
             ["*"],
-            wildcard_because="listing quotas knows no resources",
+            wildcard_because="listing quotas supports no resources",
         )
         quotas: list[dict[str, str | int]] = [
             {

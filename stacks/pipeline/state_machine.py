@@ -14,7 +14,7 @@ from contracts.resource_names import STATE_MACHINE_LOGS
 from contracts.s3_keys import below
 from contracts.settings import Settings
 from stacks.accepted_findings import LOG_GROUP, accept_findings
-from stacks.functions.functions import LOG_RETENTION, Function
+from stacks.functions.function import LOG_RETENTION, Function
 from stacks.permissions import acknowledge, allow, arn, grant_pass_role, service_principal
 from stacks.pipeline.definition import pipeline_definition
 from stacks.pipeline.job_states import job_limits

@@ -3,14 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.pipeline.state_functions import FUNCTION_SECONDS
 
 State = dict[str, Any]
 """One state in Amazon States Language."""
 
 RUN = {"run_id.$": "$.run_id"}
-"""What every function is told."""
+"""The part of the event that every function gets."""
 
 RETRY_LAMBDA = [
     # What Lambda returns while it is busy or changing: the function has not run then, or may run again.
@@ -26,7 +26,7 @@ RETRY_LAMBDA = [
         "BackoffRate": 2,
         "JitterStrategy": "FULL",
     },
-    # A new account may run ten functions at once: a batch then waits until those before it are read. Half a
+    # A new account may run ten functions at once, so a batch may wait until earlier ones are read. Half a
     # minute on average between attempts is enough for the longest batches, ten at a time.
     {
         "ErrorEquals": ["Lambda.TooManyRequestsException"],
@@ -40,7 +40,7 @@ RETRY_LAMBDA = [
 """When a task that calls a function is retried."""
 
 CATCH = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "RecordFailure"}]
-"""The one way of every failure."""
+"""The Catch of every state: any error leads to `RecordFailure`."""
 
 _INVOCATION_SECONDS = 60  # for Lambda to start the function
 
@@ -53,7 +53,7 @@ class FunctionTasks:
         self._functions = functions
 
     def call(self, function: str, payload: Mapping[str, Any], result_path: str | None, then: str) -> State:
-        """Call a function, with retries and the one way of every failure.
+        """Call a function, with retries and the Catch of every state.
 
         Args:
             function: its name.
@@ -102,7 +102,7 @@ def choice_of(variable: str, states: Mapping[str, str], default: str) -> State:
 
 
 def catch_all(result_path: str | None, then: str) -> list[State]:
-    """Go on after any error, in a state whose failure does not fail the run.
+    """Continue after any error, in a state whose failure does not fail the run.
 
     Args:
         result_path: where the error goes; None discards it.
@@ -112,7 +112,7 @@ def catch_all(result_path: str | None, then: str) -> list[State]:
 
 
 def catch_first(errors: Sequence[str], then: str) -> list[State]:
-    """Catch some errors in a state of their own, and all others in the one way of every failure."""
+    """Catch some errors in a state of their own, and all others like every state."""
     return [{"ErrorEquals": list(errors), "ResultPath": "$.failure", "Next": then}, *CATCH]
 
 

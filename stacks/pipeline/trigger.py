@@ -9,7 +9,7 @@ from constructs import Construct
 from contracts.environment import Schedule, StateMachine
 from contracts.resource_names import DEPLOY_SCHEDULE, UPLOADS_SCHEDULE
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.permissions import allow, arn, grant_pass_role, service_principal
 from stacks.references import Storage
 

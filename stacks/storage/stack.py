@@ -20,7 +20,7 @@ _NO_ACCESS_LOG = (
     "second bucket that costs and grows; CloudTrail data events can be turned on if an audit asks for them"
 )
 
-# Kept whatever happens to the stack. What a failed creation has made is empty and is deleted.
+# Retained whatever happens to the stack. What a failed creation has made is empty and is deleted.
 _KEPT = RemovalPolicy.RETAIN_ON_UPDATE_OR_DELETE
 
 

@@ -58,7 +58,7 @@ def build_examples(
         return
     prompts = PromptBuilder(record, title)
     position = begin
-    told = len(record.text.rstrip())
+    text_end = len(record.text.rstrip())
     for window in cut_windows(record.text[begin:end], window_tokens(sequence_length), record.language):
         before = record.text[max(0, position - _REACH_CHARACTERS) : position]
         example: Example = {"story_id": record.id, "title": title}
@@ -71,7 +71,7 @@ def build_examples(
         else:
             example["text"] = window.strip() if before else f"{title}\n\n{window.strip()}"
         position += len(window)
-        if position < told:
+        if position < text_end:
             example["ends"] = False
         yield example
 

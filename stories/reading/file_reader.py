@@ -75,8 +75,8 @@ def read_file(source: Source, stream: IO[bytes]) -> Iterator[Record | Reject]:
     except Exception as error:
         # An unexpected parser failure costs one file, never the run.
         _log.exception("A reader failed on %s", source.key)
-        told = unexpected_error(error)
-        yield _reject(source, UnusablePart(told.reason, told.cure))
+        explained = unexpected_error(error)
+        yield _reject(source, UnusablePart(explained.reason, explained.cure))
 
 
 def _results(source: Source, found: RawStory | UnusablePart, position: int) -> Iterator[Record | Reject]:

@@ -69,12 +69,12 @@ def split_at_headings(
         left_out: characters of title pages and the like that are not among the blocks.
     """
     sections = _merge_headings(_cut(blocks))
-    told, unused = _without_front_and_back_matter(sections)
-    level = _chapter_level(told)
+    story, unused = _without_front_and_back_matter(sections)
+    level = _chapter_level(story)
     if level is None:
-        yield from _whole(told, title)
+        yield from _whole(story, title)
     else:
-        chapters, skipped = _chapters(told, level)
+        chapters, skipped = _chapters(story, level)
         unused += skipped
         yield from chapters
     if unused or left_out:
@@ -97,8 +97,8 @@ def omitted_pages(characters: int) -> UnusablePart:
 
 def is_preface(paragraphs: Iterable[str]) -> bool:
     """Return whether the text before the first chapter is a preface, which is kept, and not a title page."""
-    told = [part for part in paragraphs if not _LEGAL.search(part)]
-    words = [count_words(part) for part in told]
+    prose = [part for part in paragraphs if not _LEGAL.search(part)]
+    words = [count_words(part) for part in prose]
     return (
         sum(count for count in words if count >= _MIN_WORDS_OF_A_PREFACE_PARAGRAPH)
         >= _MIN_WORDS_OF_FRONT_MATTER

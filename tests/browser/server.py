@@ -192,7 +192,7 @@ class StoryloomServer:
             Route("/api/models", self._authorized(self._models)),
             Route("/api/models/{version}/{decision}", self._authorized(self._decide), methods=["POST"]),
             Route("/api/stories", self._authorized(self._stories), methods=["GET"]),
-            Route("/api/stories", self._authorized(self._ticket), methods=["POST"]),
+            Route("/api/stories", self._authorized(self._upload_form), methods=["POST"]),
             Route("/api/stories/{key:path}", self._authorized(self._delete), methods=["DELETE"]),
             Route("/api/me", self._authorized(self._me)),
             Route("/api/people", self._authorized(self._people), methods=["GET"]),
@@ -440,7 +440,7 @@ class StoryloomServer:
         key["revoked_at"] = "2026-09-30T18:10:00.000Z"
         return JSONResponse(key)
 
-    async def _ticket(self, request: Request) -> Response:
+    async def _upload_form(self, request: Request) -> Response:
         body = await request.json()
         fields = {"key": body["name"], "policy": "signed-policy", "x-amz-signature": "signature"}
         return JSONResponse({"url": f"{self.url}/aws/s3/stories", "fields": fields, "key": body["name"]})

@@ -65,7 +65,7 @@ class Deployed:
         return resource.Table(self.outputs["TableName"])
 
     def answers_as(self, version: str) -> None:
-        """Asks, and fails where another version answers."""
+        """Check that the version named answers a chat."""
         *_, (_, answer) = self.api.chat([{"role": "user", "content": "Good morning."}], max_tokens=8)
         assert answer is not None and answer.text
         assert answer.model == version

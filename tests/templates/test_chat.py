@@ -1,4 +1,4 @@
-"""Between a person and the model: who is let in, what the browser may do, how an answer streams."""
+"""Between a person and the model: sign-in, what the browser may do, and how an answer is streamed."""
 
 import json
 from pathlib import Path
@@ -256,7 +256,7 @@ def test_page_and_api_share_one_origin_over_https(chat: Template) -> None:
     assert [origin for origin in config["Origins"] if origin.get("OriginAccessControlId")]
 
 
-def test_the_endpoint_manager_looks_every_five_minutes(chat: Template) -> None:
+def test_the_endpoint_manager_runs_every_five_minutes(chat: Template) -> None:
     chat.has_resource_properties(
         "AWS::Events::Rule",
         {

@@ -52,7 +52,9 @@ def _named(resources: Mapping[str, Any], beginning: str, type_: str) -> list[str
 
 
 @pytest.mark.aws_fact
-def test_what_could_start_something_is_gone_before_the_clean_up(synthesized: Synthesized) -> None:
+def test_everything_that_could_start_something_is_deleted_before_the_clean_up(
+    synthesized: Synthesized,
+) -> None:
     for stack, makers in {
         "pipeline": [("", "Events::Rule")],
         "chat": [

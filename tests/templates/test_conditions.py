@@ -1,4 +1,4 @@
-"""Conditions that narrow permissions: on whose behalf, on which partitions, for which machines."""
+"""Conditions that narrow permissions: callers, partitions, instances."""
 
 import json
 import re

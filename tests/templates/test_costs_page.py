@@ -24,7 +24,7 @@ class AtRest:
     types: tuple[str, ...]
     why: str
     usd: float = 0.0
-    """Of all of them, or of one where `each`."""
+    """Of all of them, or of each one if `each` is true."""
     each: bool = False
     free: int = 0
     """So many of an account's are always free, not only in its first year."""

@@ -1,4 +1,4 @@
-"""The guard: it runs without any function, may do two things, and is there before the first endpoint."""
+"""The guard: it needs no function, has two permissions, and exists before the first endpoint."""
 
 import json
 
@@ -30,7 +30,7 @@ def test_it_is_started_by_a_rule_and_costs_next_to_nothing(synthesized: Synthesi
     assert [rule["ScheduleExpression"] for rule in rules] == ["rate(10 minutes)"]
 
 
-def test_no_endpoint_is_made_before_it_is_there(synthesized: Synthesized) -> None:
+def test_no_endpoint_is_created_before_the_guard_exists(synthesized: Synthesized) -> None:
     """The pipeline hosts a model only if the parameter with the page's address is there."""
     ((_, parameter),) = [
         (name, resource)

@@ -1,4 +1,4 @@
-"""Who may do what: nothing more than the work needs, and every wildcard has its reason."""
+"""Permissions: none that is not needed, and a reason for every wildcard."""
 
 import re
 from fnmatch import fnmatchcase
@@ -123,7 +123,7 @@ def test_only_prefixes_of_the_artifacts_bucket_are_open(synthesized: Synthesized
             assert not resource.endswith("<ArtifactsBucketName>/*"), f"{name} may use all artifacts"
 
 
-def test_nobody_may_delete_anything_but_what_can_be_made_again(synthesized: Synthesized) -> None:
+def test_only_reproducible_objects_may_be_deleted(synthesized: Synthesized) -> None:
     deleting = [
         (re.sub(r"Role.*", "", name), statement["Resource"])
         for name, statement in _own_statements(synthesized)
@@ -197,7 +197,7 @@ def test_only_six_functions_and_the_guard_touch_the_endpoint(synthesized: Synthe
         ("CleanUp", "cloudformation:DescribeStacks", r":stack/Storyloom-(Pipeline|Chat)/\*$"),
     ],
 )
-def test_a_permission_is_exactly_what_the_work_needs(
+def test_permissions_are_exactly_those_that_are_needed(
     synthesized: Synthesized, function: str, action: str, resource: str
 ) -> None:
     allowed = [
@@ -218,7 +218,7 @@ def _of(synthesized: Synthesized, function: str, action: str) -> list[dict[str, 
     ]
 
 
-def test_nobody_may_scale_what_has_one_machine(synthesized: Synthesized) -> None:
+def test_nobody_may_scale_an_endpoint_of_one_instance(synthesized: Synthesized) -> None:
     actions = {action for _, statement in _own_statements(synthesized) for action in statement["Action"]}
     assert "application-autoscaling:DeregisterScalableTarget" in actions, "what settings before have made"
     for action in ("application-autoscaling:RegisterScalableTarget", "iam:CreateServiceLinkedRole"):

@@ -1,4 +1,4 @@
-"""What wakes a person: failures, a machine that is up for hours, money."""
+"""What notifies a person: failures, an endpoint that exists for hours, costs."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from stacks.chat.rest_api import FAULTS_METRIC, FAULTS_PATTERN
 from tests.templates.conftest import EMAIL, Synthesized, flat
 
 
-def test_every_alarm_tells_somebody(synthesized: Synthesized) -> None:
+def test_every_alarm_notifies_somebody(synthesized: Synthesized) -> None:
     alarms = dict(synthesized.resources("AWS::CloudWatch::Alarm"))
     assert len(alarms) == 6
     for name, alarm in alarms.items():
@@ -23,7 +23,7 @@ def test_every_alarm_tells_somebody(synthesized: Synthesized) -> None:
     assert {"Service": "cloudwatch.amazonaws.com"} in allowed
 
 
-def test_an_endpoint_that_is_up_for_hours_is_told(synthesized: Synthesized) -> None:
+def test_an_endpoint_in_service_for_hours_sets_off_an_alarm(synthesized: Synthesized) -> None:
     synthesized.operations.has_resource_properties(
         "AWS::CloudWatch::Alarm",
         {
@@ -39,7 +39,7 @@ def test_an_endpoint_that_is_up_for_hours_is_told(synthesized: Synthesized) -> N
     )
 
 
-def test_errors_and_slow_answers_of_the_endpoint_take_a_deployment_back(synthesized: Synthesized) -> None:
+def test_errors_and_slow_answers_of_the_endpoint_roll_a_deployment_back(synthesized: Synthesized) -> None:
     alarms = {
         alarm["Properties"]["AlarmName"]: alarm["Properties"]
         for alarm in synthesized.pipeline.find_resources("AWS::CloudWatch::Alarm").values()
@@ -62,7 +62,7 @@ def test_the_budget_mails_its_owner(synthesized: Synthesized) -> None:
     assert all(n["Subscribers"] == [{"Address": EMAIL, "SubscriptionType": "EMAIL"}] for n in notifications)
 
 
-def test_a_budget_without_an_address_is_still_a_budget(other: Synthesized) -> None:
+def test_a_budget_needs_no_address(other: Synthesized) -> None:
     (budget,) = other.operations.find_resources("AWS::Budgets::Budget").values()
     assert budget["Properties"]["Budget"]["BudgetLimit"]["Amount"] == 20
     assert "NotificationsWithSubscribers" not in budget["Properties"]
@@ -75,7 +75,7 @@ def test_the_dashboard_shows_runs_loss_endpoint_and_api(synthesized: Synthesized
         assert shown in body
 
 
-def test_the_api_alarm_rings_for_faults_and_not_for_a_waking_model(synthesized: Synthesized) -> None:
+def test_the_api_alarm_fires_for_faults_and_not_for_a_waking_model(synthesized: Synthesized) -> None:
     (log_filter,) = synthesized.chat.find_resources("AWS::Logs::MetricFilter").values()
     assert log_filter["Properties"]["FilterPattern"] == FAULTS_PATTERN
     (counted,) = log_filter["Properties"]["MetricTransformations"]

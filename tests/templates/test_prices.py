@@ -1,4 +1,4 @@
-"""Who asks AWS what the machines cost, when, and for which of them."""
+"""Which functions read prices from AWS, when, and for which instances."""
 
 import json
 from pathlib import Path

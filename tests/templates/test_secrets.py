@@ -1,4 +1,4 @@
-"""Nothing secret stands where many can read it: variables, outputs, the state machine, logs."""
+"""No secret is where many can read it: variables, outputs, the state machine, logs."""
 
 import json
 import re

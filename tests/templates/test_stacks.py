@@ -1,4 +1,4 @@
-"""The stacks as a whole: how they hang together, and that nothing changes unseen."""
+"""The stacks as a whole: how they depend on one another, and that no change goes unseen."""
 
 import json
 import re

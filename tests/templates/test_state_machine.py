@@ -1,4 +1,4 @@
-"""The pipeline: every state can be reached, every failure goes one way, every job has its limits."""
+"""The pipeline: every state can be reached, every failure is caught, every job has its limits."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_every_state_is_reached_and_leads_somewhere(synthesized: Synthesized) ->
         assert _next(state) or state.get("End") or state["Type"] == "Fail", name
 
 
-def test_the_ten_steps_stand_in_their_order(states: States) -> None:
+def test_the_ten_steps_are_in_order(states: States) -> None:
     steps = ["Begin", "Read", "Assemble", "StageBaseModel", "Train", "Evaluate", "Gate", "Register", "Deploy"]
     assert [name for name in states if name in steps] == steps
     path, name = [], "Begin"
@@ -174,7 +174,7 @@ def test_no_job_uses_the_debugger(states: States) -> None:
         assert not request.keys() & set(DEBUGGER)
 
 
-def test_instances_that_train_together_talk_encrypted(states: States) -> None:
+def test_instances_that_train_together_encrypt_their_traffic(states: States) -> None:
     train = train_state(Settings(instance_count=2), "arn:aws:iam::123456789012:role/training", "image")
     request = _filled(train["Parameters"])
     _validate("CreateTrainingJob", request)
@@ -286,9 +286,7 @@ def test_the_next_attempt_follows_its_decision(states: States) -> None:
     assert states["NextAttempt"]["Default"] == "RecordFailure"
 
 
-def test_a_version_that_is_there_is_deployed_as_a_new_one_is(
-    synthesized: Synthesized, states: States
-) -> None:
+def test_an_existing_version_is_deployed_like_a_new_one(synthesized: Synthesized, states: States) -> None:
     entry = states[definition(synthesized)["StartAt"]]
     assert entry["Choices"][1] == {"Variable": "$.version", "IsPresent": True, "Next": "Activate"}
     assert entry["Default"] == "Begin"
@@ -307,7 +305,7 @@ def test_only_what_is_approved_is_deployed(states: States) -> None:
     assert states["PendingApproval"]["Parameters"]["outcome"] == "pending_approval"
 
 
-def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
+def test_a_review_in_the_registry_invokes_the_function(synthesized: Synthesized) -> None:
     (rule,) = [
         rule["Properties"]
         for rule in synthesized.pipeline.find_resources("AWS::Events::Rule").values()
@@ -320,7 +318,7 @@ def test_a_decision_in_the_registry_is_heard(synthesized: Synthesized) -> None:
     assert flat(rule["Targets"][0]["Arn"]).startswith("<OnVersionReviewed")
 
 
-def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states: States) -> None:
+def test_the_run_asks_before_any_money_is_spent_if_the_setting_is_on(states: States) -> None:
     ask = states["TrainAtOnce"]
     assert states["EnoughText"]["Choices"][0]["Next"] == "Preflight"
     assert states["QuotasSuffice"]["Choices"][0]["Next"] == "TrainAtOnce"
@@ -339,7 +337,9 @@ def test_before_any_money_is_spent_the_run_asks_where_the_setting_says_so(states
         assert "nothing was spent on a GPU" in states[name]["Parameters"]["message"]
 
 
-def test_a_run_that_waited_to_the_last_has_time_to_train(synthesized: Synthesized, states: States) -> None:
+def test_a_run_approved_at_the_last_moment_has_time_to_train(
+    synthesized: Synthesized, states: States
+) -> None:
     whole = definition(synthesized)["TimeoutSeconds"]
     assert whole > states["AwaitApproval"]["TimeoutSeconds"] + states["Train"]["TimeoutSeconds"]
     assert states["AwaitApproval"]["TimeoutSeconds"] == 7 * 24 * 3600
@@ -381,7 +381,7 @@ def test_the_machine_is_traced_and_logs_no_words_of_a_story(synthesized: Synthes
     assert log["Properties"]["LogGroupName"].startswith("/aws/vendedlogs/states/")
 
 
-def test_stories_set_the_timer_and_cut_off_runs_are_recorded(synthesized: Synthesized) -> None:
+def test_stories_set_the_schedule_and_interrupted_runs_are_recorded(synthesized: Synthesized) -> None:
     rules = {
         rule["Properties"]["EventPattern"]["detail-type"][0]: rule["Properties"]
         for rule in synthesized.pipeline.find_resources("AWS::Events::Rule").values()

@@ -1,4 +1,4 @@
-"""What a person dropped and what was made of it stays, and stays private."""
+"""What a person uploaded, and what was made of it, stays and stays private."""
 
 import re
 from collections.abc import Mapping
@@ -78,14 +78,14 @@ def test_buckets_are_private_encrypted_and_refuse_plain_http(synthesized: Synthe
         assert not [s for s in statements if s["Effect"] == "Allow" and s["Principal"] in ("*", {"AWS": "*"})]
 
 
-def test_the_table_forgets_only_what_says_so(synthesized: Synthesized) -> None:
+def test_the_table_deletes_only_items_that_expire(synthesized: Synthesized) -> None:
     synthesized.storage.has_resource_properties(
         "AWS::DynamoDB::Table",
         {"TimeToLiveSpecification": {"AttributeName": "expires_at", "Enabled": True}},
     )
 
 
-def test_the_table_can_be_put_back_to_any_second(synthesized: Synthesized) -> None:
+def test_the_table_can_be_restored_to_any_second(synthesized: Synthesized) -> None:
     synthesized.storage.has_resource_properties(
         "AWS::DynamoDB::Table",
         {

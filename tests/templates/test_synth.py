@@ -76,7 +76,7 @@ def test_two_folders_make_the_same_bytes(tmp_path: Path) -> None:
         assert str(tmp_path) not in first[name].read_text(), name
 
 
-def test_wrong_settings_are_told_without_a_traceback(tmp_path: Path) -> None:
+def test_wrong_settings_are_reported_without_a_traceback(tmp_path: Path) -> None:
     folder = _copy_of_the_checkout(tmp_path / "app")
     synth = _synth(folder, "-c", "spot=maybe", "-c", "base_model=gpt-3")
     assert synth.returncode != 0

@@ -1,4 +1,4 @@
-"""vLLM behind the local SageMaker does what the API and our small server take for granted, and where not."""
+"""vLLM behind the local SageMaker does what the API relies on, apart from its known differences."""
 
 import json
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def test_ping_is_200(hosted: Hosted) -> None:
     assert httpx.get(f"{hosted.url}/ping", timeout=30).status_code == 200
 
 
-def test_a_caller_that_hangs_up_stops_the_engine(hosted: Hosted) -> None:
+def test_a_caller_that_disconnects_stops_the_engine(hosted: Hosted) -> None:
     def running() -> float:
         lines = httpx.get(f"{hosted.url}/metrics", timeout=30).text.splitlines()
         return sum(float(line.split()[-1]) for line in lines if line.startswith("vllm:num_requests_running"))
@@ -73,15 +73,15 @@ def test_two_versions_write_side_by_side(hosted: Hosted) -> None:
 
 
 def test_the_defaults_are_the_bundles(hosted: Hosted) -> None:
-    """A chat that says no temperature is not told greedily; one that says no penalty gets ours."""
+    """A chat without a temperature is sampled; one without a penalty gets the bundle's."""
 
-    def told(**values: Any) -> str:
+    def answer(**values: Any) -> str:
         # In a stream, for a whole answer has to come within SageMaker's 60 seconds.
         events = chunks(hosted, chat(max_tokens=100, stream=True, **values))
         return "".join(choice["delta"].get("content", "") for event in events for choice in event["choices"])
 
-    assert told(temperature=None, seed=1) != told(temperature=None, seed=2)
-    assert told() == told(repetition_penalty=1.1) != told(repetition_penalty=1.0)
+    assert answer(temperature=None, seed=1) != answer(temperature=None, seed=2)
+    assert answer() == answer(repetition_penalty=1.1) != answer(repetition_penalty=1.0)
 
 
 def test_no_web_page_may_ask(hosted: Hosted) -> None:
@@ -94,10 +94,10 @@ def test_no_web_page_may_ask(hosted: Hosted) -> None:
             assert client.get("/v1/models", headers=headers).status_code == 403
 
 
-def test_where_it_differs_from_the_small_server(hosted: Hosted) -> None:
+def test_differences_from_the_small_server(hosted: Hosted) -> None:
     """What the API must not rely on."""
     refused = hosted.ask(chat("v9"))
-    assert refused.body["error"]["code"] == 404, "a number, where the small server has OpenAI's word"
+    assert refused.body["error"]["code"] == 404, "a number; the small server has OpenAI's word"
     assert hosted.ask(chat("", max_tokens=1)).body["model"] == "base", "no name is the base's"
     unknown = hosted.ask(chat(max_tokens=1, guided_json={"type": "object"}))
     assert unknown.status == 200, "it ignores what it does not know; the small server refuses it"

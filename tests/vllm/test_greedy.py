@@ -1,4 +1,4 @@
-"""vLLM with an adapter writes what peft writes: the same tokens, where it is told to take the likeliest."""
+"""vLLM with an adapter writes what peft writes: the same tokens with greedy decoding."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ SUBJECTS = [
 
 @dataclass(frozen=True)
 class Difference:
-    """Where the two first part, and by how little peft preferred its own token."""
+    """The position at which the two first differ, and by how little peft preferred its own token."""
 
     at: int
     gap: float
@@ -61,10 +61,10 @@ def test_it_takes_the_tokens_that_peft_takes(hosted: Hosted, base_model: Path) -
         return [int(token) for choice in choices for token in choice.get("token_ids") or []]
 
     with ThreadPoolExecutor(4) as pool:
-        told = list(pool.map(ask, prompts))
+        written = list(pool.map(ask, prompts))
     peft = Peft(base_model, hosted.folder / "adapters" / "v2")
     expected = [peft.write(prompt) for prompt in prompts]
-    pairs = list(zip(told, expected, strict=True))
+    pairs = list(zip(written, expected, strict=True))
     total = sum(len(theirs) for _, theirs in pairs)
     equal = sum(ours == theirs for row in pairs for ours, theirs in zip(*row, strict=False))
     differences = [
@@ -111,7 +111,7 @@ class Peft:
         return tokens
 
     def difference(self, text: str, theirs: list[int], own: list[int]) -> Difference:
-        """The first place where they part."""
+        """The first position at which they differ."""
         at = next(n for n, (a, b) in enumerate(zip([*theirs, -1], [*own, -1], strict=False)) if a != b)
         context = self._prompt(text) + own[:at]
         with torch.no_grad():

@@ -128,7 +128,7 @@ def test_merged_weights_write_what_peft_writes_with_the_adapter(gpt2: Gpt2, tmp_
             assert refused.status_code == 404, refused.text
 
 
-def test_it_takes_no_adapters_of_a_gpt2(gpt2: Gpt2, tmp_path: Path) -> None:
+def test_it_supports_no_adapters_for_gpt2(gpt2: Gpt2, tmp_path: Path) -> None:
     """The reason for all this: should it pass one day, GPT-2 can be hosted as the others."""
     folder = tmp_path / "bundle"
     shutil.copytree(gpt2.base, folder / "base")
@@ -139,7 +139,7 @@ def test_it_takes_no_adapters_of_a_gpt2(gpt2: Gpt2, tmp_path: Path) -> None:
         assert "GPT2LMHeadModel does not support LoRA yet" in log.read_text()
 
 
-def test_it_knows_the_architectures_that_we_let_pass() -> None:
+def test_it_supports_the_architectures_that_we_accept() -> None:
     program = (
         "from vllm.model_executor.models.registry import ModelRegistry\n"
         "from vllm.model_executor.models import supports_lora\n"

@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => server.stop());
 
-const ticket = () => ({
+const uploadForm = () => ({
   url: server.url,
   key: "tale.txt",
   fields: { key: "tale.txt", policy: "p", "x-amz-signature": "s" },
@@ -27,10 +27,10 @@ const file = (text: string) => new File([text], "tale.txt");
 const never = () => new AbortController().signal;
 
 describe("sendFile", () => {
-  it("sends the ticket's fields first and the file last, and reports its progress", async () => {
+  it("sends the form's fields first and the file last, and reports its progress", async () => {
     server.replies({ status: 204, text: "" });
     const parts: number[] = [];
-    await sendFile(ticket(), file("Once upon a time"), (part) => parts.push(part), never());
+    await sendFile(uploadForm(), file("Once upon a time"), (part) => parts.push(part), never());
     const body = server.requests[0]?.raw.toString() ?? "";
     const names = [...body.matchAll(/; name="([^"]+)"/g)].map((match) => match[1]);
     expect(names).toEqual(["key", "policy", "x-amz-signature", "file"]);
@@ -46,20 +46,20 @@ describe("sendFile", () => {
     ["SlowDown", /refused the file \(SlowDown\)/],
   ])("explains S3's %s", async (code, expected) => {
     server.replies({ status: 403, text: `<Error><Code>${code}</Code></Error>` });
-    const sending = sendFile(ticket(), file("x"), () => undefined, never());
+    const sending = sendFile(uploadForm(), file("x"), () => undefined, never());
     await expect(sending).rejects.toThrow(expected);
     await expect(sending).rejects.toBeInstanceOf(UploadError);
   });
 
   it("explains a lost connection", async () => {
-    const lost = ticket();
+    const lost = uploadForm();
     await server.stop();
     await expect(sendFile(lost, file("x"), () => undefined, never())).rejects.toThrow(/connection broke off/);
   });
 
   it("stops when told to", async () => {
     const stop = new AbortController();
-    const sending = sendFile(ticket(), file("x"), () => undefined, stop.signal);
+    const sending = sendFile(uploadForm(), file("x"), () => undefined, stop.signal);
     stop.abort();
     await expect(sending).rejects.toMatchObject({ name: "AbortError" });
   });

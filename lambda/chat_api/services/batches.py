@@ -261,7 +261,7 @@ def _endpoint_names() -> dict[str, str]:
 
 
 def _instance(requested: str | None) -> str:
-    available = list(environment.read(environment.TransformMachines).transform_tokens_per_second)
+    available = list(environment.read(environment.TransformInstances).transform_tokens_per_second)
     if not available:
         raise ApiError(
             "no_machine_for_batches",

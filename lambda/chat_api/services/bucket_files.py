@@ -129,7 +129,7 @@ def mark_deleted(key: str) -> str:
 
 
 def _exists(bucket: str, key: str) -> bool:
-    """Whether a key is in the bucket: S3 lists it before longer keys with the same beginning."""
+    """Return whether a key is in the bucket: S3 lists it before longer keys with the same beginning."""
     first = clients.s3().list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1).get("Contents", [])
     return [entry["Key"] for entry in first] == [key]
 

@@ -47,7 +47,7 @@ def estimate_batch(answer_tokens: int, instance: str) -> BatchPrice:
     Raises:
         ApiError: it would take too long.
     """
-    speed = environment.read(environment.TransformMachines).transform_tokens_per_second.get(instance)
+    speed = environment.read(environment.TransformInstances).transform_tokens_per_second.get(instance)
     minutes = None if speed is None else round(_START_MINUTES + answer_tokens / speed / 60, 1)
     if minutes is not None and minutes > _MAX_HOURS * 60:
         raise ApiError(

@@ -1,4 +1,4 @@
-"""Generate an answer: admit the caller, send the request to the model, and stream its answer."""
+"""Generate an answer: check the caller's limits, send the request to the model, and stream its answer."""
 
 import asyncio
 import time
@@ -108,7 +108,7 @@ async def _start(
 
 
 async def _model_and_slot(name: str, caller: Caller) -> tuple[AwakeModel, usage.RequestSlot]:
-    """Look up the model, admit the caller and count the request at the same time.
+    """Look up the model, acquire the caller's slot and count the request at the same time.
 
     Each is a round trip to the table. Their consequences wait for all three: a caller who is refused does not
     wake the model.

@@ -45,7 +45,7 @@ def prompt_characters(context: int) -> int:
 
 def daily_tokens() -> int:
     """Return the most tokens that each caller may use in a day."""
-    return environment.read(environment.Budget).daily_tokens
+    return environment.read(environment.TokenLimit).daily_tokens
 
 
 def check_request(request: AnswerRequest, context: int) -> None:
@@ -97,7 +97,7 @@ def check_daily_tokens(caller: str) -> None:
         raise _tokens_spent_error(today.tokens)
 
 
-def admit_run(caller: str) -> None:
+def enforce_run_limit(caller: str) -> None:
     """Count a run, or the deployment of a version, that a caller starts.
 
     Raises:
@@ -175,7 +175,7 @@ def require_endpoint_budget() -> None:
 
 
 def require_wake_budget(state: HostingState) -> None:
-    """Refuse to wake a model if the month's limit leaves too little for its machine.
+    """Refuse to wake a model if the month's limit leaves too little for its instance.
 
     Raises:
         ApiError: the month's limit would be exceeded.

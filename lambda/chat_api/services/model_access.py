@@ -159,7 +159,7 @@ def wake_for_request() -> ApiError:
     """Wake the model if it sleeps, and return the error that says when it will answer.
 
     Raises:
-        ApiError: the month's limit leaves too little for its machine.
+        ApiError: the month's limit leaves too little for its instance.
     """
     state = hosting_state.state()
     if state.status == statuses.WAKING:

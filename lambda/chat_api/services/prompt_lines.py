@@ -1,8 +1,8 @@
 """Parse a batch's file of prompts; each line becomes a request that the model accepts.
 
 A line is a body for `POST /v1/chat/completions` or `/v1/completions`, a line of OpenAI's batch files with
-such a body, or plain text. Every line is checked against the limits of a single request before a machine is
-paid for, because a line that the model refuses makes the job lose the lines around it, too.
+such a body, or plain text. Every line is checked against the limits of a single request before an instance
+is paid for, because a line that the model refuses makes the job lose the lines around it, too.
 """
 
 from collections.abc import Mapping

@@ -48,7 +48,7 @@ def request_run(caller: str, account: str, name: str, *, again: bool) -> dict[st
         ApiError: a limit is reached.
     """
     limits.require_run_budget()
-    limits.admit_run(account)
+    limits.enforce_run_limit(account)
     return invoke_start_run({"reason": f"{name} started it", "by": caller, "again": again})
 
 
@@ -62,7 +62,7 @@ def request_resume(run_id: str, account: str, name: str) -> dict[str, Any]:
         ApiError: there is no such run, it cannot be resumed, or a limit is reached.
     """
     existing_run(run_id)
-    limits.admit_run(account)
+    limits.enforce_run_limit(account)
     outcome = invoke_start_run({"resume": run_id, "reason": f"{name} resumed it"})
     if outcome.get("code"):
         notifications.send_monthly("run", f"{outcome['message']} {outcome['cure']}")

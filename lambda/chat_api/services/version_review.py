@@ -109,7 +109,7 @@ def _check_deployable(model: ModelVersion, account: str) -> None:
         raise ApiError("other_base_model", reason, "Or choose a version of the base model that is set now.")
     if versions.preloaded_version(model) is None:
         limits.require_endpoint_budget()
-    limits.admit_run(account)
+    limits.enforce_run_limit(account)
 
 
 def _record_decision(model: ModelVersion, decision: ReviewDecision, caller: str, name: str) -> None:

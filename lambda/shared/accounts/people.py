@@ -44,7 +44,7 @@ class PeopleLocked(Exception):  # noqa: N818 - as above
 
 
 class NotAnOwner(Exception):  # noqa: N818 - as above
-    """The person who asks for the change is not an owner any more."""
+    """The person who requests the change is not an owner any more."""
 
 
 class LastOwner(Exception):  # noqa: N818 - as above
@@ -74,9 +74,9 @@ class Person:
 def get(sub: str) -> Person | None:
     """Read a person from the pool; None if the id is unknown."""
     client = clients.cognito()
-    asked = {"UserPoolId": _pool(), "Username": sub}
+    request = {"UserPoolId": _pool(), "Username": sub}
     with ThreadPoolExecutor(2) as both:
-        user, groups = both.submit(client.admin_get_user, **asked), both.submit(_groups_of, sub)
+        user, groups = both.submit(client.admin_get_user, **request), both.submit(_groups_of, sub)
         try:
             found = user.result()
             return _person(found, found["UserAttributes"], highest(groups.result()))
@@ -193,11 +193,11 @@ def delete_person(sub: str, *, by: str) -> Person | None:
             return None
         if person.role == OWNER:
             _require_another_owner(sub)
-        client, asked = clients.cognito(), {"UserPoolId": _pool(), "Username": sub}
+        client, request = clients.cognito(), {"UserPoolId": _pool(), "Username": sub}
         # Sign out first: Cognito's reference does not say whether a disabled person can be signed out.
-        client.admin_user_global_sign_out(**asked)
-        client.admin_disable_user(**asked)
-        client.admin_delete_user(**asked)
+        client.admin_user_global_sign_out(**request)
+        client.admin_disable_user(**request)
+        client.admin_delete_user(**request)
         return person
 
 
@@ -255,15 +255,15 @@ def _members(role: Role) -> Iterator[dict[str, Any]]:
     return _pages("list_users_in_group", "Users", next_page="NextToken", GroupName=role)
 
 
-def _pages(operation: str, member: str, *, next_page: str, **asked: Any) -> Iterator[dict[str, Any]]:
+def _pages(operation: str, member: str, *, next_page: str, **request: Any) -> Iterator[dict[str, Any]]:
     """Read every page of a list; the name of the next page's token depends on the operation."""
-    asked |= {"UserPoolId": _pool(), "Limit": 60}
+    request |= {"UserPoolId": _pool(), "Limit": 60}
     while True:
-        answer = getattr(clients.cognito(), operation)(**asked)
+        answer = getattr(clients.cognito(), operation)(**request)
         yield from answer[member]
         if not answer.get(next_page):
             return
-        asked[next_page] = answer[next_page]
+        request[next_page] = answer[next_page]
 
 
 def _person(user: Any, attributes: Any, role: Role | None) -> Person:

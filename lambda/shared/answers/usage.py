@@ -104,7 +104,7 @@ def count_request(caller: str) -> int:
 
 
 def count_run(caller: str) -> int:
-    """Count a run that a caller asks for; returns how many there were today, with this one."""
+    """Count a run that a caller requests; returns how many there were today, with this one."""
     expires_at = _seconds() + _DAY_IS_KEPT
     item = table.add(_partition(caller), clock.day(), {"runs": 1}, changes={"expires_at": expires_at})
     return int(item["runs"])

@@ -25,7 +25,7 @@ class Tag(TypedDict):
 
 
 def app_tags() -> list[Tag]:
-    """Return the tags of a resource that is made at run time, by which it and its cost are found."""
+    """Return the tags of a resource that is created at run time, by which it and its cost are found."""
     return [{"Key": TAG, "Value": environment.common().name}]
 
 

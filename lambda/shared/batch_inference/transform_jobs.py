@@ -23,7 +23,7 @@ from shared.items import BatchJob
 AT_ONCE = 16
 """How many prompts the model answers at the same time."""
 LONGEST_JOB = timedelta(hours=25)
-"""The longest time of any job, whatever the table has."""
+"""The longest time of any job, whatever is in the table."""
 _ANSWER_SECONDS, _RETRIES = 600, 3
 _MOST_MEGABYTES = 6
 """Maximum size of one line; times `AT_ONCE` it may be at most 100."""
@@ -32,7 +32,7 @@ _PACKING = timedelta(minutes=20)
 _CREATING = timedelta(minutes=10)
 """How long a job that was requested may be unknown to SageMaker."""
 _NEVER_MADE = (
-    "Its job was never made. Nothing was spent. Make a new batch; if that ends the same, look at the log of "
+    "Its job was never created. Nothing was spent. Create a new batch; if that fails too, look at the log of "
     "the function start_batch in CloudWatch Logs."
 )
 _QUOTA_PAGE = "https://console.aws.amazon.com/servicequotas/home/services/sagemaker/quotas"
@@ -158,7 +158,7 @@ def refusal_reason(error: ClientError, instance: str) -> str:
     """Return why SageMaker refused a job, and what to do."""
     code, message = error.response["Error"]["Code"], error.response["Error"]["Message"]
     if code == "ResourceLimitExceeded":
-        return _no_machine(instance, "the account may not have one more")
+        return _no_instance(instance, "the account may not have one more")
     return f"SageMaker refused the job: {message}"
 
 
@@ -214,16 +214,16 @@ def _ended(batch: BatchJob, found: dict[str, Any]) -> None:
 def _why_failed(batch: BatchJob, reason: str) -> str:
     short = instances.shortage(reason)
     if short is not None:
-        return _no_machine(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
+        return _no_instance(batch.instance, "AWS has none free" if short == "capacity" else "over the quota")
     return (
         f"The transform job failed: {reason.rstrip('.')}. What it answered before is kept. Its log is in "
         f"CloudWatch Logs under {TRANSFORM_LOG}, {batch.job_name}."
     )
 
 
-def _no_machine(instance: str, why: str) -> str:
+def _no_instance(instance: str, why: str) -> str:
     return (
-        f"There is no {instance} for the job: {why}. Nothing was spent. Name another machine, wait a while, "
+        f"There is no {instance} for the job: {why}. Nothing was spent. Name another instance, wait a while, "
         f'or raise the quota "{instance} for transform job usage" at {_QUOTA_PAGE}.'
     )
 

@@ -1,1 +1,1 @@
-"""The endpoint: its state, its machines, and how it is moved from one configuration to another."""
+"""The endpoint: its state, its instances, and its changes from one configuration to another."""

@@ -51,7 +51,7 @@ class Endpoint:
         return self.status in {_IN_SERVICE, "Updating", "SystemUpdating", "RollingBack"}
 
     @property
-    def machines(self) -> meter.Machines | None:
+    def billed_instances(self) -> meter.ObservedInstances | None:
         """The billed instances; None if they never started, or are being deleted."""
         if self.status in {"Failed", "Deleting"}:
             return None
@@ -61,15 +61,15 @@ class Endpoint:
             # that is being scaled is Updating too, but without another configuration.
             beside = endpoint_configs.instance_of(self.pending or self.config) or "unknown"
             fleets[beside] = fleets.get(beside, 0) + self.instances
-        return meter.Machines(fleets, self.created_at, self.changed_at, busy=self.busy)
+        return meter.ObservedInstances(fleets, self.created_at, self.changed_at, busy=self.busy)
 
     @property
-    def failed_machines(self) -> meter.Machines | None:
+    def failed_instances(self) -> meter.ObservedInstances | None:
         """The instances that were billed until it failed; None if it did not fail, or never had any."""
         if self.status != "Failed" or instances.shortage(self.failure) is not None:
             return None
         instance = endpoint_configs.instance_of(self.config) or "unknown"
-        return meter.Machines({instance: self.instances}, self.created_at, self.changed_at)
+        return meter.ObservedInstances({instance: self.instances}, self.created_at, self.changed_at)
 
     @property
     def ended_at(self) -> datetime | None:
@@ -128,7 +128,7 @@ def converge(wanted: str, *, watched: bool = False) -> EndpointProgress:
     found = describe()
     if found is None:
         refusal = _create(wanted)
-        return refusal or EndpointProgress("waiting", "The machine that hosts the model is starting.")
+        return refusal or EndpointProgress("waiting", "The instance that hosts the model is starting.")
     if found.busy:
         return EndpointProgress("waiting", f"The endpoint is {found.status.lower()}.")
     refused = hosting_state.state().requested == wanted
@@ -166,7 +166,7 @@ def delete() -> bool:
     if found is not None and found.status == "Deleting":
         return True
     if found is not None:
-        _note_deletion(found)
+        _record_deletion(found)
     try:
         clients.sagemaker().delete_endpoint(EndpointName=_settings().endpoint_name)
     except ClientError as error:
@@ -175,28 +175,28 @@ def delete() -> bool:
         if not sagemaker_calls.is_not_found(error):
             raise
         found = None
-    meter.close(found.machines if found else None, clock.now())
+    meter.close(found.billed_instances if found else None, clock.now())
     # Last, because a scaling policy without an endpoint costs nothing, and the endpoint manager's next tick
     # removes what is left.
     scaling.stop_scaling()
     return True
 
 
-def _note_deletion(found: Endpoint) -> None:
+def _record_deletion(found: Endpoint) -> None:
     """Record the deletion of the instances; an error of the table does not prevent the deletion."""
     try:
-        if found.machines is not None:
-            meter.record_deletion(found.machines, clock.now())
+        if found.billed_instances is not None:
+            meter.record_deletion(found.billed_instances, clock.now())
         else:
             count_ended(found)
     except (BotoCoreError, ClientError):
-        log.exception("Could not note that the endpoint is being deleted")
+        log.exception("Could not record that the endpoint is being deleted")
 
 
 def count_ended(found: Endpoint) -> None:
     """Record the costs of an endpoint whose instances are released, even if it was not observed before."""
-    if found.failed_machines is not None:
-        meter.record(found.failed_machines, found.changed_at)
+    if found.failed_instances is not None:
+        meter.record(found.failed_instances, found.changed_at)
     meter.record(None, found.seen_at, ended_at=found.ended_at)
 
 
@@ -229,7 +229,7 @@ def _update(config: str, found: Endpoint, *, watched: bool) -> EndpointProgress 
     """Update the endpoint; returns the refusal if the quota or the month's limit does not allow it."""
     watch_seconds = rollback.watch_seconds() if watched else 0
     # This also records an earlier update that no tick has observed.
-    meter.record(found.machines, found.seen_at)
+    meter.record(found.billed_instances, found.seen_at)
     try:
         # The old instances stay until the new ones answer.
         meter.reserve_start(_instance_of(config), found.instances, watch_seconds=watch_seconds)

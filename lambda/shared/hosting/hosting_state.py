@@ -211,4 +211,4 @@ def _idle() -> timedelta:
 
 def _starting(endpoint_config: str) -> str:
     instance = endpoint_configs.instance_of(endpoint_config)
-    return f"Starting the machine that hosts the model{f' ({instance})' if instance else ''}."
+    return f"Starting the instance that hosts the model{f' ({instance})' if instance else ''}."

@@ -34,10 +34,10 @@ def current_or_default_instance(config: str | None) -> str:
 
 def shortage(reason: str | None) -> Shortage | None:
     """Return the kind of shortage that a failure reason names; None if the reason is another one."""
-    told = (reason or "").lower()
-    if any(sign in told for sign in _QUOTA_SIGNS):
+    lowered = (reason or "").lower()
+    if any(sign in lowered for sign in _QUOTA_SIGNS):
         return "quota"
-    return "capacity" if any(sign in told for sign in _CAPACITY_SIGNS) else None
+    return "capacity" if any(sign in lowered for sign in _CAPACITY_SIGNS) else None
 
 
 def next_instance(tried: dict[str, Shortage]) -> str | None:
@@ -70,16 +70,16 @@ def fall_back_to_next_instance(
 def none_left_message(tried: dict[str, Shortage]) -> str:
     """Return which instance types were tried, and what to do."""
     return (
-        f"There is no machine to host the model now: {_list(tried)}. "
+        f"There is no instance to host the model now: {_list(tried)}. "
         "The first is tried again with the first message after "
         f"{hosting_state.CAPACITY_SECONDS // 60} minutes. "
-        f'If it stays so: raise the quotas "for endpoint usage" at {QUOTA_PAGE}, name other machines in '
+        f'If it stays so: raise the quotas "for endpoint usage" at {QUOTA_PAGE}, name other instances in '
         "hosting_instance and hosting_fallback_instances of cdk.json, or deploy to another region."
     )
 
 
 def _list(tried: dict[str, Shortage]) -> str:
-    # The table keeps no order. Instance types that the settings no longer name come last.
+    # The table stores no order. Instance types that the settings no longer name come last.
     order = [*allowed_instances(), *tried]
     known = dict.fromkeys(instance for instance in order if instance in tried)
     return ", ".join(f"{instance} ({_WORDS[tried[instance]]})" for instance in known)

@@ -44,7 +44,7 @@ def advance(version: str, config: str, since: clock.Utc) -> Phase:
     """
     state = hosting_state.state()
     if state.status != statuses.WAKING:
-        if not _gives_back(state):
+        if not _release_makes_room(state):
             # The endpoint manager deletes it when it is idle; it is then created with the new configuration.
             return "waiting"
         if not is_quiet(state) and clock.seconds_since(since) < LONGEST_WAIT_SECONDS:
@@ -69,10 +69,10 @@ def is_quiet(state: HostingState) -> bool:
 def describe_phase(phase: Phase, version: str, config: str) -> str:
     """Return what a run waits for, in words for the owner."""
     state = hosting_state.state()
-    if phase == "waiting" and not _gives_back(state):
+    if phase == "waiting" and not _release_makes_room(state):
         return (
-            f"{version} is ready. AWS has no second instance for it now, and the one that answers is not "
-            "given up, because it might not come back: the version starts when the model has slept."
+            f"{version} is ready. AWS has no second instance for it now, and the current one is not "
+            "released, because it might not be available again. The version starts after the model has slept."
         )
     if phase == "waiting":
         return (
@@ -82,7 +82,7 @@ def describe_phase(phase: Phase, version: str, config: str) -> str:
     return f"{version} takes over. {_why(config)}"
 
 
-def _gives_back(state: HostingState) -> bool:
+def _release_makes_room(state: HostingState) -> bool:
     """Return whether only the quota prevents it, so that deleting the current instance makes room."""
     found = endpoint.describe()
     instance = endpoint_configs.instance_of(found.config if found else None)

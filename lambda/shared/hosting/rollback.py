@@ -50,7 +50,7 @@ def rollback_reason(changed_at: datetime, seen_at: datetime) -> str | None:
             active.append(alarm)
     if not active:
         return None
-    return f"While the new one was watched, an alarm rang: {', '.join(active)}."
+    return f"While the new one was watched, an alarm fired: {', '.join(active)}."
 
 
 def watch_seconds() -> int:

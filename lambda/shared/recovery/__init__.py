@@ -1,1 +1,1 @@
-"""What follows a failure: another attempt, words for it, and resuming the run."""
+"""Handling of failures: further attempts, explanations, and resuming a run."""

@@ -91,9 +91,9 @@ def seconds_before(why: Obstacle) -> int:
 def _reason(cause: str) -> str:
     """Return the FailureReason of a job's description, or the cause itself if it is none."""
     try:
-        told = json.loads(cause)
+        parsed = json.loads(cause)
     except ValueError:
         return cause
-    if not isinstance(told, dict):
+    if not isinstance(parsed, dict):
         return cause
-    return str(told.get("FailureReason") or told.get("ExitMessage") or told.get("errorMessage") or "")
+    return str(parsed.get("FailureReason") or parsed.get("ExitMessage") or parsed.get("errorMessage") or "")

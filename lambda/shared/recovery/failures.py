@@ -23,7 +23,7 @@ _SCRIPT_ENDED = re.compile(
     r'(ExtraInfo "(?P<info>[^"]*)"\s*)?(Command ".*)?$',
     re.DOTALL,
 )
-_SILENT = "The training script ended without saying why"
+_SILENT = "The training script ended without a reason"
 _KILLED = (
     "The training script was killed, most likely because the instance's memory was full. Choose a smaller "
     "base_model or a larger training_instance"
@@ -85,9 +85,9 @@ def _with_cure(error: str, cause: str) -> str:
     if instances.shortage(f"{error} {cause}") != "quota":
         return cause
     named = _QUOTA_NAME.search(cause)
-    told = f'"{named[1]}"' if named else "it"
+    quota = f'"{named[1]}"' if named else "it"
     return (
-        f"{cause} Ask AWS to raise {told} at {instances.QUOTA_PAGE}, or with: storyloom doctor --fix. "
+        f"{cause} Ask AWS to raise {quota} at {instances.QUOTA_PAGE}, or with: storyloom doctor --fix. "
         "AWS answers within hours or days."
     )
 
@@ -104,8 +104,8 @@ def first_failed_batch(execution_arn: str) -> tuple[str, str] | None:
                 "executions"
             ]
             for child in failed:
-                told = states.describe_execution(executionArn=child["executionArn"])
-                return told.get("error", ""), told.get("cause", "")
+                described = states.describe_execution(executionArn=child["executionArn"])
+                return described.get("error", ""), described.get("cause", "")
     except ClientError as error:
         return TOO_MANY_FAILED, f"A batch failed, and why could not be read: {error}"
     return None

@@ -1,1 +1,1 @@
-"""Runs: their records, the lock, the timers, and what one step tells the next."""
+"""Runs: their records, the lock, approvals, schedules, and the data that states pass on in files."""

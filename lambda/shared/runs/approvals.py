@@ -36,7 +36,7 @@ class AlreadyAnsweredError(Exception):
 
 
 def open_question(run_id: str, task_token: str) -> None:
-    """Write a run's question; if a retry asks again, the earlier answer is cleared."""
+    """Write the question of a run; if a retry asks again, the earlier answer is cleared."""
     changes = {
         "run_id": run_id,
         "task_token": task_token,
@@ -55,7 +55,7 @@ def get(run_id: str) -> Approval | None:
     return Approval.model_validate(item) if item else None
 
 
-def mark_told(run_id: str) -> None:
+def mark_notified(run_id: str) -> None:
     """Record that the owner was notified of the question."""
     table.update(_PARTITION, run_id, {"told_at": clock.stamp()})
 
@@ -70,8 +70,8 @@ def answer(run_id: str, given: ApprovalAnswer, by: str | None = None, name: str 
         name: name of the person or key.
 
     Raises:
-        NothingToAnswerError: the run has not asked, or no longer waits.
-        AnsweredOtherwiseError: another answer was given first.
+        NotWaitingError: the run has not asked, or no longer waits.
+        AlreadyAnsweredError: another answer was given first.
     """
     question = get(run_id)
     if question is None:

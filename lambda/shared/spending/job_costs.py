@@ -66,11 +66,11 @@ def usd(kind: prices.Kind, instance: str, seconds: float, instances: int = 1) ->
 
 def _training(name: str) -> JobCost:
     job: Mapping[str, Any] = clients.sagemaker().describe_training_job(TrainingJobName=name)
-    machines = job["ResourceConfig"]
-    instance, count = str(machines["InstanceType"]), int(machines["InstanceCount"])
+    resources = job["ResourceConfig"]
+    instance, count = str(resources["InstanceType"]), int(resources["InstanceCount"])
     if job["TrainingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
         return _underway("training", job, instance, count)
-    # On spot, BillableTimeInSeconds is shorter than the training time. A job that never got a machine has
+    # On spot, BillableTimeInSeconds is shorter than the training time. A job that never got an instance has
     # neither figure.
     seconds = float(job.get("BillableTimeInSeconds", job.get("TrainingTimeInSeconds", 0)))
     cost = usd("training", instance, seconds, count) or 0.0
@@ -110,8 +110,8 @@ def _trials(name: str) -> list[str]:
 
 def _evaluation(name: str) -> JobCost:
     job: Mapping[str, Any] = clients.sagemaker().describe_processing_job(ProcessingJobName=name)
-    machines = job["ProcessingResources"]["ClusterConfig"]
-    instance, count = str(machines["InstanceType"]), int(machines["InstanceCount"])
+    resources = job["ProcessingResources"]["ClusterConfig"]
+    instance, count = str(resources["InstanceType"]), int(resources["InstanceCount"])
     if job["ProcessingJobStatus"] not in {"Completed", "Failed", "Stopped"}:
         return _underway("processing", job, instance, count)
     return _between(
@@ -122,8 +122,8 @@ def _evaluation(name: str) -> JobCost:
 def _batch(batch_id: str) -> JobCost:
     name = environment.common().names.transform_job(batch_id)
     job: Mapping[str, Any] = clients.sagemaker().describe_transform_job(TransformJobName=name)
-    machines = job["TransformResources"]
-    instance, count = str(machines["InstanceType"]), int(machines.get("InstanceCount", 1))
+    resources = job["TransformResources"]
+    instance, count = str(resources["InstanceType"]), int(resources.get("InstanceCount", 1))
     if job["TransformJobStatus"] not in {"Completed", "Failed", "Stopped"}:
         return Underway(instance, None)
     return _between("transform", instance, count, job.get("TransformStartTime"), job.get("TransformEndTime"))

@@ -19,7 +19,7 @@ DISPLAY_NAMES: dict[Kind, str] = {
     "training": "The training",
     "evaluation": "The evaluation",
     "search": "The search",
-    "endpoint": "The machine that hosts the model",
+    "endpoint": "The instance that hosts the model",
     "batch": "The batch",
     "notebook": "The notebook",
 }
@@ -28,7 +28,7 @@ DISPLAY_NAMES: dict[Kind, str] = {
 
 @dataclass(frozen=True)
 class Entry:
-    """A job that has cost money or is about to, or the endpoint's machines of one day."""
+    """A job that has cost money or is about to, or the endpoint's instances of one day."""
 
     kind: Kind
     id: str
@@ -40,7 +40,7 @@ class Entry:
     """The most that it may still cost in addition to `spent_usd`."""
     spent_usd: float
     seconds: float = 0.0
-    """Billed machine time, summed over all machines; only the endpoint's entries have it."""
+    """Billed time, summed over all instances; only the endpoint's entries have it."""
     priced: bool = True
     """False if the instance's price is not known: then the totals do not include this entry."""
     started_at: clock.Utc | None = None

@@ -4,12 +4,12 @@ A watermark, `counted_until`, only moves forward. Each move is one transaction w
 the meter as it was read. So if two callers record at once, only one counts; the next observation counts what
 a crash left out; and an observation older than the watermark counts nothing.
 
-A deletion is noted before SageMaker is asked for it. If the caller dies in between, the next observation
-finds no endpoint, and counts until the noted time.
+A deletion is recorded before it is requested. If the caller dies in between, the next observation finds no
+endpoint, and counts until the recorded time.
 
-A lease is a reservation for the machines until some minutes from now. It is acquired before machines are
+A lease is a reservation for the instances until some minutes from now. It is acquired before instances are
 requested, and the endpoint manager extends it at each tick; if the month's limit leaves too little, the
-endpoint is deleted before the lease ends. All machines are counted, including those that a blue/green
+endpoint is deleted before the lease ends. All instances are counted, including those that a blue/green
 update adds. If their number changed between two observations at an unknown time, the larger number counts.
 """
 
@@ -31,32 +31,32 @@ SERVING_LEASE = timedelta(minutes=15)
 """Enough for two ticks of the endpoint manager and a deletion."""
 _KEY = table_keys.METER
 _TRIES = 5
-_ASKING = timedelta(minutes=2)
-"""How long requested machines may not be visible yet."""
+_VISIBLE_AFTER = timedelta(minutes=2)
+"""How long requested instances may not be visible yet."""
 
 
 @dataclass(frozen=True)
-class Machines:
-    """The billed machines of an endpoint, as observed."""
+class ObservedInstances:
+    """The billed instances of an endpoint at the time of an observation."""
 
     fleets: Mapping[str, int]
-    """Number of machines by instance type, which is `unknown` if the configuration cannot be read."""
+    """Number of instances by instance type, which is `unknown` if the configuration cannot be read."""
     made_at: datetime
     """When the endpoint was created."""
     changed_at: datetime | None = None
-    """When its status last changed, possibly together with its machines."""
+    """When its status last changed, possibly together with its instances."""
     busy: bool = False
     """Whether SageMaker is creating or updating it now."""
 
 
 @dataclass(frozen=True)
 class _Lease:
-    """A reservation to be made for machines."""
+    """A reservation to be made for instances."""
 
     until: datetime
     planned: Mapping[str, int] = field(default_factory=dict)
     spare: Mapping[str, int] = field(default_factory=dict)
-    """Machines that scaling may add before the next observation."""
+    """Instances that scaling may add before the next observation."""
 
 
 def read_meter() -> Meter:
@@ -64,73 +64,73 @@ def read_meter() -> Meter:
     return Meter.model_validate(table.get(*_KEY) or {})
 
 
-def record(machines: Machines | None, at: datetime, *, ended_at: datetime | None = None) -> None:
-    """Record an observation: count the machines' costs up to that time.
+def record(observed: ObservedInstances | None, at: datetime, *, ended_at: datetime | None = None) -> None:
+    """Record an observation: count the instances' costs up to that time.
 
     Args:
-        machines: the observed machines; None if there were none.
+        observed: the observed instances; None if there were none.
         at: time of the observation.
         ended_at: if there were none, when they ended as far as that is known.
     """
-    _move(machines, at, ended_at=ended_at)
+    _move(observed, at, ended_at=ended_at)
 
 
-def record_deletion(machines: Machines, at: datetime) -> None:
-    """Count the machines' costs, and note that SageMaker is about to be asked to delete them.
+def record_deletion(observed: ObservedInstances, at: datetime) -> None:
+    """Count the instances' costs, and record that their deletion is about to be requested.
 
     If the caller dies before it records the end, the next observation finds none and counts until this time.
     """
-    _move(machines, at, deleted=True)
+    _move(observed, at, deleted=True)
 
 
-def close(machines: Machines | None, at: datetime) -> None:
-    """Count the machines' costs up to their end, and release the lease."""
-    _move(machines, at, ended=True)
+def close(observed: ObservedInstances | None, at: datetime) -> None:
+    """Count the instances' costs up to their end, and release the lease."""
+    _move(observed, at, ended=True)
 
 
-def extend_lease(machines: Machines, at: datetime, *, most_instances: int = 1) -> None:
-    """Count the machines' costs, and extend their lease by some minutes.
+def extend_lease(observed: ObservedInstances, at: datetime, *, most_instances: int = 1) -> None:
+    """Count the instances' costs, and extend their lease by some minutes.
 
     Args:
-        machines: the observed machines.
+        observed: the observed instances.
         at: time of the observation.
-        most_instances: the most machines that scaling may run at once.
+        most_instances: the most instances that scaling may run at once.
 
     Raises:
         SpendingRefused: the month's limit leaves too little for that. The costs so far are counted anyway.
     """
-    if machines.busy:
+    if observed.busy:
         # It cannot be deleted now; the lease from the start of the change lasts until its end.
         until = clock.instant(read_meter().lease_until or clock.text(at))
         lease = _Lease(max(until, at + SERVING_LEASE))
     else:
         spare = {
             name: max(0, most_instances - count)
-            for name, count in machines.fleets.items()
+            for name, count in observed.fleets.items()
             if most_instances > count
         }
         lease = _Lease(at + SERVING_LEASE, spare=spare)
     try:
-        _move(machines, at, lease=lease)
+        _move(observed, at, lease=lease)
     except SpendingRefused:
-        record(machines, at)
+        record(observed, at)
         raise
 
 
 def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0) -> None:
-    """Reserve what machines cost until they are in service, before they are requested from SageMaker.
+    """Reserve what instances cost until they are in service, before they are requested from SageMaker.
 
     Args:
         instance: their instance type.
         instances: their number.
-        watch_seconds: how long the machines that they replace stay after that.
+        watch_seconds: how long the instances that they replace stay after that.
 
     Raises:
         SpendingRefused: the month's limit leaves too little for that, or the price is not known.
     """
     now = clock.now()
     until = now + START_LEASE + timedelta(seconds=watch_seconds)
-    _move(None, now, lease=_Lease(until, planned={instance: instances}), looked=False)
+    _move(None, now, lease=_Lease(until, planned={instance: instances}), from_observation=False)
 
 
 def start_usd(instance: str, instances: int = 1) -> float | None:
@@ -140,43 +140,43 @@ def start_usd(instance: str, instances: int = 1) -> float | None:
 
 
 def _move(
-    machines: Machines | None,
+    observed: ObservedInstances | None,
     at: datetime,
     *,
     ended: bool = False,
     deleted: bool = False,
     ended_at: datetime | None = None,
     lease: _Lease | None = None,
-    looked: bool = True,
+    from_observation: bool = True,
 ) -> None:
     """Move the watermark, and change the lease.
 
     Args:
-        machines: the observed machines.
+        observed: the observed instances.
         at: time of the observation.
-        ended: whether the machines end at that time.
+        ended: whether the instances end at that time.
         deleted: whether they are about to be deleted.
-        ended_at: if there are none, when the machines ended.
+        ended_at: if there are none, when the instances ended.
         lease: the new lease; None keeps the current end of the lease.
-        looked: whether `machines` was observed; otherwise the last observation is used.
+        from_observation: whether `observed` was observed; otherwise the last observation is used.
     """
     for _ in range(_TRIES):
         before = read_meter()
         until = clock.instant(before.counted_until) if before.counted_until else None
-        if machines is None and looked and not ended and not before.fleets:
-            asked = before.planned_at is not None and not _is_settled(None, before.planned_at, at)
-            if asked or not before.lease:
+        if observed is None and from_observation and not ended and not before.fleets:
+            requested = before.planned_at is not None and not _is_settled(None, before.planned_at, at)
+            if requested or not before.lease:
                 return
         if until is not None and at <= until:
             if lease is None and not ended:
                 return
             # Record the end even if another caller has just counted up to this time.
-            at, looked = until, looked and ended
-        if not looked:
-            machines = _as_before(before, at)
-        after = _after(before, machines, at, ended=ended, deleted=deleted, lease=lease)
+            at, from_observation = until, from_observation and ended
+        if not from_observation:
+            observed = _last_observation(before, at)
+        after = _after(before, observed, at, ended=ended, deleted=deleted, lease=lease)
         gone_at = ended_at or (clock.instant(before.deletion_at) if before.deletion_at else None)
-        stretches = _stretches(before, machines, at, gone_at)
+        stretches = _stretches(before, observed, at, gone_at)
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
@@ -190,35 +190,36 @@ def _move(
         )
 
 
-def _as_before(before: Meter, at: datetime) -> Machines | None:
-    """Return the machines of the last observation."""
+def _last_observation(before: Meter, at: datetime) -> ObservedInstances | None:
+    """Return the instances of the last observation."""
     if not before.fleets:
         return None
-    return Machines(before.fleets, clock.instant(before.counted_until) if before.counted_until else at)
+    return ObservedInstances(
+        before.fleets, clock.instant(before.counted_until) if before.counted_until else at
+    )
 
 
 def _after(
     before: Meter,
-    machines: Machines | None,
+    observed: ObservedInstances | None,
     at: datetime,
     *,
     ended: bool,
     deleted: bool,
     lease: _Lease | None,
 ) -> Meter:
-    fleets = {} if ended or machines is None else dict(machines.fleets)
+    fleets = {} if ended or observed is None else dict(observed.fleets)
     planned, planned_at, lease_until = dict(before.planned), before.planned_at, before.lease_until
     if lease is not None and lease.planned:
         planned, planned_at = dict(lease.planned), clock.text(at)
-    elif ended or _is_settled(machines, planned_at, at):
+    elif ended or _is_settled(observed, planned_at, at):
         planned, planned_at = {}, None
     if lease is not None:
         lease_until = clock.text(lease.until)
     elif not fleets and not planned:
         lease_until = None
     spare = dict(lease.spare) if lease is not None else {}
-    aside = _aside(at, lease_until, [fleets, planned, spare], limited=lease is not None)
-    kept = aside > 0
+    reserved = _reservation_micro(at, lease_until, [fleets, planned, spare], limited=lease is not None)
     return Meter(
         revision=before.revision + 1,
         counted_until=clock.text(at),
@@ -227,65 +228,73 @@ def _after(
         planned=planned,
         planned_at=planned_at,
         lease_until=lease_until,
-        lease=aside,
-        lease_day=f"{at:%Y-%m-%d}" if kept else None,
-        lease_instance=next(iter([*fleets, *planned])) if kept else None,
+        lease=reserved,
+        lease_day=f"{at:%Y-%m-%d}" if reserved else None,
+        lease_instance=next(iter([*fleets, *planned])) if reserved else None,
     )
 
 
-def _is_settled(machines: Machines | None, planned_at: str | None, at: datetime) -> bool:
-    """Return whether requested machines are visible by now, or will not come."""
+def _is_settled(observed: ObservedInstances | None, planned_at: str | None, at: datetime) -> bool:
+    """Return whether requested instances are visible by now, or will not come."""
     if planned_at is None:
         return True
-    asked_at = clock.instant(planned_at)
-    came = machines is not None and (machines.busy or _is_over(machines, asked_at))
-    return came or at - asked_at > _ASKING
+    requested_at = clock.instant(planned_at)
+    came = observed is not None and (observed.busy or _is_over(observed, requested_at))
+    return came or at - requested_at > _VISIBLE_AFTER
 
 
-def _is_over(machines: Machines, asked_at: datetime) -> bool:
+def _is_over(observed: ObservedInstances, requested_at: datetime) -> bool:
     """Return whether a requested change has begun and ended."""
-    return not machines.busy and machines.changed_at is not None and machines.changed_at > asked_at
+    return not observed.busy and observed.changed_at is not None and observed.changed_at > requested_at
 
 
-def _aside(at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool) -> int:
-    """Return what machines cost between two times, in micro-dollars."""
+def _reservation_micro(
+    at: datetime, until: clock.Utc | None, fleets: list[dict[str, int]], *, limited: bool
+) -> int:
+    """Return what a reservation of instances from a time to another costs, in micro-dollars."""
     seconds = (clock.instant(until) - at).total_seconds() if until else 0.0
     total, known = 0, _prices(*fleets)
     for fleet in fleets:
         for instance, count in fleet.items():
             price = known[instance]
             if price is None and limited and ledger_entries.limit_usd() is not None:
-                raise PriceUnknown("The machine that hosts the model", instance)
+                raise PriceUnknown("The instance that hosts the model", instance)
             total += cost_micro(count * price.usd_per_hour, max(0.0, seconds)) if price else 0
     return total
 
 
 def _stretches(
-    before: Meter, machines: Machines | None, at: datetime, gone_at: datetime | None
+    before: Meter, observed: ObservedInstances | None, at: datetime, gone_at: datetime | None
 ) -> list[tuple[Mapping[str, int], datetime, datetime]]:
-    """Return the machines between the watermark and a time, each with its start and end."""
+    """Return the instances between the watermark and a time, each with its start and end."""
     until = clock.instant(before.counted_until) if before.counted_until else None
     stretches: list[tuple[Mapping[str, int], datetime, datetime]] = []
-    another = machines is not None and (until is None or machines.made_at > until)
+    another = observed is not None and (until is None or observed.made_at > until)
     if before.fleets and until:
-        if machines is None:
+        if observed is None:
             stretches.append((before.fleets, until, min(at, gone_at or at)))
         elif another:
             # An unobserved deletion: the old endpoint existed at most until the new one was created.
-            stretches.append((before.fleets, until, min(machines.made_at, gone_at or machines.made_at)))
-        elif machines.fleets == before.fleets:
+            stretches.append((before.fleets, until, min(observed.made_at, gone_at or observed.made_at)))
+        elif observed.fleets == before.fleets:
             stretches.append((before.fleets, until, at))
-        elif machines.changed_at is not None and until < machines.changed_at <= at:
-            stretches.append((before.fleets, until, machines.changed_at))
-            stretches.append((machines.fleets, machines.changed_at, at))
+        elif observed.changed_at is not None and until < observed.changed_at <= at:
+            stretches.append((before.fleets, until, observed.changed_at))
+            stretches.append((observed.fleets, observed.changed_at, at))
         else:
-            stretches.append((_larger(before.fleets, machines.fleets), until, at))
-    asked_at = clock.instant(before.planned_at) if before.planned_at else None
-    if machines is not None and asked_at and before.fleets and not another and _is_over(machines, asked_at):
-        # An unobserved update: until it was over, its machines were billed in addition to the old ones.
-        stretches.append((before.planned, asked_at, min(machines.changed_at or at, at)))
-    if machines is not None and (another or not before.fleets):
-        stretches.append((machines.fleets, max(machines.made_at, until or machines.made_at), at))
+            stretches.append((_larger(before.fleets, observed.fleets), until, at))
+    requested_at = clock.instant(before.planned_at) if before.planned_at else None
+    if (
+        observed is not None
+        and requested_at
+        and before.fleets
+        and not another
+        and _is_over(observed, requested_at)
+    ):
+        # An unobserved update: until it was over, its instances were billed in addition to the old ones.
+        stretches.append((before.planned, requested_at, min(observed.changed_at or at, at)))
+    if observed is not None and (another or not before.fleets):
+        stretches.append((observed.fleets, max(observed.made_at, until or observed.made_at), at))
     return stretches
 
 
@@ -294,7 +303,7 @@ def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
 
 
 def _spent(fleets: Mapping[str, int], start: datetime, stop: datetime) -> list[Move]:
-    """Return what machines cost between two times, as one move for each day (UTC) and instance type."""
+    """Return what instances cost between two times, as one move for each day (UTC) and instance type."""
     moves = []
     known = _prices(fleets)
     while start < stop:

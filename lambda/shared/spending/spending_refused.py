@@ -20,13 +20,14 @@ class LimitReached(SpendingRefused):
     def __init__(
         self, what: str, *, spent_usd: float, reserved_usd: float, asked_usd: float, limit_usd: float
     ) -> None:
-        """Build the message from what was asked for and what is left of the limit."""
+        """Build the message from the requested amount and what is left of the limit."""
         self.spent_usd, self.reserved_usd = spent_usd, reserved_usd
         self.asked_usd, self.limit_usd = asked_usd, limit_usd
         left = max(0.0, limit_usd - spent_usd - reserved_usd)
         super().__init__(
             f"{what} may cost up to ${asked_usd:.2f}, and ${left:.2f} is left of the month's limit of "
-            f"${limit_usd:.2f}: ${spent_usd:.2f} is spent and ${reserved_usd:.2f} is reserved for what runs."
+            f"${limit_usd:.2f}: ${spent_usd:.2f} is spent and ${reserved_usd:.2f} is reserved for work in "
+            "progress."
         )
 
 

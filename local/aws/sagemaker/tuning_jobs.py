@@ -218,12 +218,15 @@ class _Search:
             "TrainingJobName TrainingJobArn CreationTime TrainingStartTime TrainingEndTime "
             "TrainingJobStatus FailureReason"
         )
-        told: dict[str, Any] = {key: record[key] for key in keys.split() if key in record}
-        told |= {"TunedHyperParameters": trial.chosen, "ObjectiveStatus": trial.objective_status}
+        summary: dict[str, Any] = {key: record[key] for key in keys.split() if key in record}
+        summary |= {"TunedHyperParameters": trial.chosen, "ObjectiveStatus": trial.objective_status}
         if trial.history:
             value = trial.history[-1]
-            told["FinalHyperParameterTuningJobObjectiveMetric"] = {"MetricName": self._metric, "Value": value}
-        return told
+            summary["FinalHyperParameterTuningJobObjectiveMetric"] = {
+                "MetricName": self._metric,
+                "Value": value,
+            }
+        return summary
 
     def _stop_early(self) -> None:
         ended = [trial.history for trial in self._trials if trial.status == "Completed"]

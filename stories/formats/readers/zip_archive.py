@@ -69,8 +69,8 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Iterator[Ra
         yield UnusablePart(error.reason, error.cure, name)
     except Exception as error:
         _log.exception("A reader failed on a file in a zip")
-        told = unexpected_error(error)
-        yield UnusablePart(told.reason, told.cure, name)
+        explained = unexpected_error(error)
+        yield UnusablePart(explained.reason, explained.cure, name)
 
 
 def _check(entry: zipfile.ZipInfo) -> None:

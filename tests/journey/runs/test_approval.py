@@ -43,7 +43,7 @@ def _drop_stories(deployed: Deployed, folder: str) -> str:
     return wait_for_new_run(deployed.api, known, PATIENCE_S)
 
 
-def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
+def test_a_declined_run_spends_nothing_and_releases_the_lock(asking: Deployed) -> None:
     live = asking.api.status()["live"]
     files = len(STORIES)
     run = _waits(asking, _drop_stories(asking, "declined"))
@@ -66,7 +66,7 @@ def test_a_declined_run_spends_nothing_and_makes_room(asking: Deployed) -> None:
     assert asking.api.status()["live"] == live
 
 
-def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deployed) -> None:
+def test_stories_that_arrive_supersede_the_run_that_waits(asking: Deployed) -> None:
     """And exactly one run follows it, which reads all of them, asks, and trains when it is approved."""
     first = _waits(asking, _drop_stories(asking, "replaced"))
     executions = len(asking.executions())
@@ -98,7 +98,7 @@ def test_stories_that_arrive_take_the_place_of_the_run_that_waits(asking: Deploy
     assert len(asking.executions()) == executions + 1
 
 
-def test_who_is_not_signed_in_answers_nothing(asking: Deployed) -> None:
+def test_answering_needs_a_sign_in(asking: Deployed) -> None:
     for answer in ("approve", "decline"):
         response = httpx.post(
             f"{asking.api.connection.url}/api/runs/20260101-000000-0000/{answer}", timeout=PATIENCE_S

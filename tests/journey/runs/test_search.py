@@ -29,7 +29,7 @@ def _search(deployed: Deployed, run_id: str) -> dict[str, Any]:
     return run.get("search") or {"trials": []}
 
 
-def test_the_best_of_its_trials_goes_on_to_the_evaluation(deployed: Deployed) -> None:
+def test_the_best_of_its_trials_is_evaluated(deployed: Deployed) -> None:
     deployed.start_afresh()
     with changed(deployed, **QUICK):
         known = {run["run_id"] for run in deployed.api.runs()}

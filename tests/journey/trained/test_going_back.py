@@ -1,4 +1,4 @@
-"""An earlier version answers again: at once where it is loaded still."""
+"""An earlier version answers again, at once if it is still loaded."""
 
 from __future__ import annotations
 

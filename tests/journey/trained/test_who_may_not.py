@@ -76,7 +76,7 @@ def _ask(gateway: httpx.Client, route: Route, headers: Headers) -> httpx.Respons
 
 
 def _fault(route: Route, answer: httpx.Response, status: int, kind: str) -> str | None:
-    """Say how an answer differs from the refusal that is described; None where it does not."""
+    """Return how an answer differs from the documented refusal; None if it does not."""
     known = DESCRIPTION["paths"][route[1]][route[0].lower()]["responses"]
     described = str(status) in known and list(known[str(status)]["content"]) == ["application/json"]
     # On a busy machine an answer may have begun, with white space, before the refusal was there.

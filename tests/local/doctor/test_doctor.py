@@ -29,7 +29,7 @@ def quotas_set_back(new: Examined) -> Iterator[None]:
     account_file.write_account(new.cloud.folders.account, account_file.Account("new"))
 
 
-def test_a_new_account_is_told_all_that_is_wrong_with_it_and_what_helps(new: Examined) -> None:
+def test_a_new_account_gets_every_problem_with_its_cure(new: Examined) -> None:
     report = new.report()
     wrong = {
         finding["subject"]: finding
@@ -99,7 +99,7 @@ def test_a_reduced_quota_cannot_be_asked_back_to_its_default(new: Examined) -> N
             )
 
 
-def test_who_may_not_look_is_told_which_permissions_are_missing(usual: Examined) -> None:
+def test_a_caller_without_permissions_to_read_gets_the_missing_ones(usual: Examined) -> None:
     nobody = user(usual, "nobody")
     report = usual.report(*EMAIL, **nobody)
     findings = report["by_subject"]

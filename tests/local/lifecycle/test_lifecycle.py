@@ -138,7 +138,7 @@ def console(monkeypatch: pytest.MonkeyPatch) -> Console:
 
 
 def test_make_run_ends_when_its_cloud_is_taken_down(cloud: LocalCloud, console: Console) -> None:
-    with journey.running_cloud(_places(cloud), console) as started:
+    with journey.running_cloud(_config(cloud), console) as started:
         taking_down = threading.Timer(1, cloud.down)
         taking_down.start()
         journey.stay_up(started)
@@ -148,7 +148,7 @@ def test_make_run_ends_when_its_cloud_is_taken_down(cloud: LocalCloud, console: 
 
 def test_make_run_fails_when_its_cloud_crashes(cloud: LocalCloud, console: Console) -> None:
     def run() -> None:
-        with journey.running_cloud(_places(cloud), console) as started:
+        with journey.running_cloud(_config(cloud), console) as started:
             os.kill(cloud.description()["pid"], signal.SIGKILL)
             journey.stay_up(started)
 
@@ -162,7 +162,7 @@ def test_make_run_leaves_another_cloud_in_its_folder_alone(cloud: LocalCloud, co
         cloud.down()
         cloud.up()
 
-    with journey.running_cloud(_places(cloud), console) as started:
+    with journey.running_cloud(_config(cloud), console) as started:
         replacing = threading.Timer(1, replace)
         replacing.start()
         journey.stay_up(started)
@@ -181,7 +181,7 @@ def test_a_foreign_account_is_out_of_reach(cloud: LocalCloud, monkeypatch: pytes
         assert environment["AWS_SHARED_CREDENTIALS_FILE"].startswith(str(cloud.state))
 
 
-def _places(cloud: LocalCloud) -> journey.LocalCloudConfig:
+def _config(cloud: LocalCloud) -> journey.LocalCloudConfig:
     return journey.LocalCloudConfig(CHECKOUT, cloud.state, cloud.port, cloud.page_port)
 
 

@@ -228,7 +228,7 @@ Resources:
 
 
 @pytest.mark.aws_fact
-def test_a_creation_that_fails_late_keeps_a_bucket_with_files(aws: Aws) -> None:
+def test_a_creation_that_fails_late_leaves_a_bucket_with_files(aws: Aws) -> None:
     stack, formation = f"late-{uuid4().hex[:8]}", aws.client("cloudformation")
     formation.create_stack(StackName=stack, TemplateBody=LATE_FAILURE, Capabilities=["CAPABILITY_IAM"])
     rolled_back = until(

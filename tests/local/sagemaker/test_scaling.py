@@ -109,7 +109,9 @@ def _busy(aws: Aws, log: str) -> list[str]:
     return [name for name in names if "stream finished" in aws.log(log, name)]
 
 
-def test_another_machine_is_refused_while_the_endpoint_is_scaled(aws: Aws, endpoint: str, role: str) -> None:
+def test_another_instance_type_is_refused_while_the_endpoint_is_scaled(
+    aws: Aws, endpoint: str, role: str
+) -> None:
     scaling, sagemaker = aws.client("application-autoscaling"), aws.client("sagemaker")
     scaling.register_scalable_target(**_target(endpoint), MinCapacity=1, MaxCapacity=2)
     other = _config(aws, role, "another machine", instance="ml.g5.xlarge")
@@ -196,7 +198,7 @@ def _tracking(answers: float) -> dict[str, Any]:
     }
 
 
-def test_an_alarm_takes_a_deployment_back(aws: Aws, endpoint: str, role: str) -> None:
+def test_an_alarm_rolls_a_deployment_back(aws: Aws, endpoint: str, role: str) -> None:
     before = aws.client("sagemaker").describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
     alarm, candidate = _alarm_on_errors(aws, endpoint), _config(aws, role, "another story")
     watched = _watched(alarm, seconds=600)  # the test does not wait for it: the alarm ends it
@@ -237,7 +239,7 @@ def _break(aws: Aws, endpoint: str) -> None:
         aws.client("sagemaker-runtime").invoke_endpoint(EndpointName=endpoint, Body='{"break": true}')
 
 
-def test_an_alarm_that_is_quiet_again_takes_nothing_back(aws: Aws, endpoint: str) -> None:
+def test_an_alarm_that_is_ok_again_rolls_nothing_back(aws: Aws, endpoint: str) -> None:
     """No data is no reason to ring: an endpoint that nobody asks, or none at all."""
     alarm, cloudwatch = _alarm_on_errors(aws, endpoint, period=10), aws.client("cloudwatch")
 

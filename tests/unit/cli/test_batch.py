@@ -157,7 +157,7 @@ def test_a_no_starts_nothing(api: _Api, prompts: Path, monkeypatch: pytest.Monke
     assert api.called == ["make", "check", "stop"]
 
 
-def test_a_yes_starts(api: _Api, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_confirming_starts_the_batch(api: _Api, prompts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(batches, "_is_interactive", lambda: True)
     done = CliRunner().invoke(app, ["batch", str(prompts)], input="y\n")
     assert done.exit_code == 0, done.output

@@ -20,7 +20,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "start": {"started": True, "run_id": RUN, "message": f"Run {RUN} started: ada started it."},
     "resume": {"started": True, "run_id": RUN, "message": f"Run {RUN} resumes where it failed."},
     "stop": {"run_id": RUN, "message": f"Run {RUN} is being stopped."},
-    "wake": {"status": "waking", "message": "Starting the machine that hosts the model."},
+    "wake": {"status": "waking", "message": "Starting the instance that hosts the model."},
     "sleep": {"status": "asleep", "message": "ada put the model to sleep; the next message wakes it."},
     "delete": {"key": KEY, "message": LONG},
 }
@@ -56,14 +56,14 @@ def run(*arguments: str) -> str:
     return done.output
 
 
-def test_a_failed_run_is_taken_up_again(asked: list[tuple[str, str]]) -> None:
+def test_a_failed_run_is_resumed(asked: list[tuple[str, str]]) -> None:
     said = run("start", "--from", RUN)
     assert f"Run {RUN} resumes where it failed." in said
     assert f"storyloom runs {RUN} --follow" in said
     assert asked == [("POST", f"/api/runs/{RUN}/resume")]
 
 
-def test_starting_says_what_came_of_it_and_how_to_watch(asked: list[tuple[str, str]]) -> None:
+def test_starting_prints_the_outcome_and_how_to_follow_it(asked: list[tuple[str, str]]) -> None:
     said = run("start")
     assert f"Run {RUN} started: ada started it." in said
     assert f"storyloom runs {RUN} --follow" in said
@@ -92,7 +92,7 @@ def test_stopping_names_the_run(asked: list[tuple[str, str]]) -> None:
 
 
 @pytest.mark.parametrize("command", ["wake", "sleep"])
-def test_waking_and_sleeping_say_what_comes_of_it(command: str, asked: list[tuple[str, str]]) -> None:
+def test_waking_and_sleeping_print_the_outcome(command: str, asked: list[tuple[str, str]]) -> None:
     assert ANSWERS[command]["message"] in run(command)
     assert asked == [("POST", f"/api/{command}")]
 

@@ -103,7 +103,7 @@ def test_stacks_go_in_the_order_in_which_they_need_each_other() -> None:
     assert set(formation.stacks) == {"Storyloom-Storage"}
 
 
-def test_a_deployment_that_is_half_gone_is_finished() -> None:
+def test_an_incomplete_deletion_is_finished() -> None:
     formation = _Formation(Storyloom_Pipeline=["DELETE_FAILED"])
     deletion, _ = _delete(formation)
     assert deletion.deleted == [PIPELINE]

@@ -44,7 +44,7 @@ def _cancel(server: Server, answer_id: str) -> bool:
     return bool(answer.json()["cancelled"])
 
 
-def test_a_cancelled_stream_ends_in_good_order_while_it_is_read(with_code: Server) -> None:
+def test_a_cancelled_stream_ends_cleanly_while_it_is_read(with_code: Server) -> None:
     with httpx.stream("POST", **_ask(with_code, "storyloom-answer=a1", stream=True)) as response:
         lines = response.iter_lines()
         next(lines)
@@ -64,7 +64,7 @@ def test_an_answer_that_nobody_cancels_is_whole(with_code: Server) -> None:
 
 
 @pytest.mark.parametrize("named", ["gone.py:NameAdapter", "name_adapter.py:Gone"])
-def test_code_that_cannot_be_loaded_is_said(
+def test_code_that_cannot_be_loaded_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str
 ) -> None:
     shutil.copy(CODE, tmp_path)

@@ -82,7 +82,7 @@ def fuzz(
     for operation, findings in found.items():
         print(f"{operation}: {findings.cases} cases so far", flush=True)
         before = -1
-        # Where there is little to vary schemathesis soon has enough: then the same is asked once more.
+        # With little to vary, schemathesis soon stops; then it is run once more.
         while before < findings.cases < cases:
             before = findings.cases
             again = from_schema(schema.include(name=operation)).fuzz()
@@ -163,7 +163,7 @@ def _read(recorder: ScenarioRecorder, case_id: str, findings: Findings) -> None:
 
 
 def _kind(body: bytes | None) -> str | None:
-    """Read the type of an error, or None where the body is no error of ours."""
+    """Return the type of an error, or None if the body is not one of our errors."""
     try:
         return str(json.loads(body or b"")["error"]["type"])
     except (ValueError, LookupError, TypeError):

@@ -240,13 +240,13 @@ def environment_of(made: DeployedResources) -> dict[str, str]:
             start_batch_function="start_batch",
         ),
         environment.Api.from_settings(SETTINGS, s3_endpoint=""),
-        environment.TransformMachines(
+        environment.TransformInstances(
             transform_tokens_per_second={"ml.g6.xlarge": 800.0, "ml.g5.xlarge": 1600.0}
         ),
         environment.TransformJobs.from_settings(
             SETTINGS, hosting_image=image, transform_role_arn=f"{account}:role/transform"
         ),
-        environment.Budget(daily_tokens=SETTINGS.daily_tokens_per_person),
+        environment.TokenLimit(daily_tokens=SETTINGS.daily_tokens_per_person),
         environment.PageAddress(page_url_parameter=page_parameter(made.table)),
     )
     return {name: value for group in groups for name, value in group.variables().items()}

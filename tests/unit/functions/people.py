@@ -10,7 +10,7 @@ import boto3
 import pytest
 
 from authorizer import handler as authorizer
-from authorizer import standing
+from authorizer import people_cache
 from contracts.roles import ROLES
 
 EMAIL = "writer@example.com"
@@ -59,7 +59,7 @@ def somebody(pool_name: str, *, hours: int = 1, role: str = "owner") -> Iterator
         patch.setenv("STORYLOOM_USER_POOL_ID", pool)
         patch.setenv("STORYLOOM_USER_POOL_CLIENT_ID", client)
         authorizer._key_client.cache_clear()
-        standing.clear_cache()
+        people_cache.clear_cache()
         yield SignedIn(pool, client, sub, tokens["IdToken"], tokens["AccessToken"])
 
 

@@ -114,7 +114,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        # The client has hung up where the test let it run out of time.
+        # The client has disconnected if the test let it time out.
         with contextlib.suppress(OSError):
             if hiccup.breaks_after is not None:
                 self.wfile.write(body[: hiccup.breaks_after])

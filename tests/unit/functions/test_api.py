@@ -62,7 +62,7 @@ def test_every_error_is_described_in_the_one_form_and_every_route_but_one_needs_
         ("POST", "/api/health", "GET"),
     ],
 )
-def test_a_method_that_is_not_there_is_told_which_are(
+def test_an_unsupported_method_gets_the_supported_ones(
     api: TestClient, method: str, path: str, allowed: str
 ) -> None:
     answer = api.request(method, path)
@@ -94,7 +94,7 @@ def test_a_size_is_a_number(api: TestClient, size: Any) -> None:
     assert whole.status_code == 200, "JSON has one kind of number"
 
 
-def test_the_status_of_an_empty_house(api: TestClient) -> None:
+def test_the_status_before_the_first_run(api: TestClient) -> None:
     status = api.get("/api/status").json()
     assert status["hosting"]["status"] == "asleep"
     assert status["live"] is None
@@ -349,9 +349,7 @@ def _versions(resources: DeployedResources, key: str) -> list[str]:
 
 
 @pytest.mark.parametrize("key", ["a.txt", "tales/The Hill, it's 100%? #1.txt", "böse/ü+1&.txt"])
-def test_a_deleted_story_is_gone_and_can_be_got_back(
-    api: TestClient, resources: DeployedResources, key: str
-) -> None:
+def test_a_deleted_story_can_be_restored(api: TestClient, resources: DeployedResources, key: str) -> None:
     for name in (key, f"{key}.bak"):
         clients.s3().put_object(Bucket=resources.stories, Key=name, Body=b"Once")
     before = _versions(resources, key)
@@ -369,9 +367,7 @@ def test_a_deleted_story_is_gone_and_can_be_got_back(
 
 
 @pytest.mark.parametrize("key", ["none.txt", "tale", "", "tales/"])
-def test_a_story_that_is_not_there_cannot_be_deleted(
-    api: TestClient, resources: DeployedResources, key: str
-) -> None:
+def test_a_missing_story_cannot_be_deleted(api: TestClient, resources: DeployedResources, key: str) -> None:
     clients.s3().put_object(Bucket=resources.stories, Key="tales/a.txt", Body=b"Once")
     answer = api.delete(f"/api/stories/{key}")
     assert answer.status_code == 404

@@ -1,4 +1,4 @@
-"""The yes before training: asked once, answered once, and given up for a run with newer stories."""
+"""Approval before training: asked once, answered once, and superseded by newer stories."""
 
 import json
 import time
@@ -147,7 +147,7 @@ def test_the_token_is_shown_to_nobody(
     assert waiting.token not in "".join(shown)
 
 
-def test_without_the_pages_address_the_owner_is_asked_all_the_same(
+def test_without_the_pages_address_the_owner_is_still_asked(
     waiting: Waiting, letters: Letters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_PAGE_URL_PARAMETER", "/nowhere/page-url")
@@ -176,7 +176,7 @@ def test_the_first_answer_counts_and_may_be_repeated(
     assert (question.answer, question.reviewer, question.reviewer_name) == (given, "u1", EMAIL)
 
 
-def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -> None:
+def test_one_of_many_concurrent_answers_counts(waiting: Waiting, api: TestClient) -> None:
     waiting.ask()
     verbs = ["approve", "decline"] * 4
     with ThreadPoolExecutor(8) as pool:
@@ -185,7 +185,7 @@ def test_of_many_answers_at_once_one_counts(waiting: Waiting, api: TestClient) -
     assert codes == [200 if verb == winner else 409 for verb in verbs]
 
 
-def test_an_answer_whose_sender_died_is_sent_by_giving_it_again(waiting: Waiting, api: TestClient) -> None:
+def test_an_answer_whose_sender_died_is_sent_when_it_is_repeated(waiting: Waiting, api: TestClient) -> None:
     waiting.ask()
     table.update("APPROVALS", RUN, {"answer": "approved"})
     assert (
@@ -205,7 +205,7 @@ def test_there_is_nothing_to_answer_before_it_asks_and_after_it_ended(
     waiting.end()
     late = api.post(f"/api/runs/{RUN}/approve")
     assert (late.status_code, late.json()["error"]["type"]) == (409, "nothing_to_answer")
-    run_records.finish(RUN, "stopped_early", "Nobody said yes.")
+    run_records.finish(RUN, "stopped_early", "Nobody approved it.")
     assert api.post(f"/api/runs/{RUN}/decline").status_code == 409
     assert api.post("/api/runs/20200101-000000-0000/approve").status_code == 404
 
@@ -219,7 +219,7 @@ def test_a_question_asked_again_has_no_answer_yet(waiting: Waiting, api: TestCli
     assert (question.answer, question.reviewer) == (None, None)
 
 
-def test_new_stories_take_the_place_of_a_run_that_waits(
+def test_new_stories_supersede_a_run_that_waits(
     waiting: Waiting, resources: DeployedResources, context: LambdaContext, api: TestClient, letters: Letters
 ) -> None:
     waiting.ask()
@@ -244,7 +244,7 @@ def test_new_stories_take_the_place_of_a_run_that_waits(
     assert letters() == [], "the next run asks again"
 
 
-def test_stories_that_came_before_the_question_take_its_place_too(
+def test_stories_that_arrived_before_the_question_supersede_it_too(
     waiting: Waiting, context: LambdaContext, letters: Letters
 ) -> None:
     assert "Another starts when it finishes" in start_run({"reason": "stories arrived"}, context)["message"]
@@ -253,7 +253,7 @@ def test_stories_that_came_before_the_question_take_its_place_too(
     assert letters() == []
 
 
-def test_new_stories_do_not_stop_a_run_that_has_its_yes(
+def test_new_stories_do_not_stop_an_approved_run(
     waiting: Waiting, context: LambdaContext, api: TestClient
 ) -> None:
     waiting.ask()
@@ -262,7 +262,7 @@ def test_new_stories_do_not_stop_a_run_that_has_its_yes(
     assert waiting.answer() == {"answer": "approved"}
 
 
-def test_a_declined_run_ends_without_a_letter(
+def test_a_declined_run_ends_without_a_message(
     waiting: Waiting, resources: DeployedResources, context: LambdaContext, api: TestClient, letters: Letters
 ) -> None:
     waiting.ask()
@@ -302,6 +302,6 @@ def test_a_run_that_is_stopped_while_it_waits_is_recorded(waiting: Waiting, cont
         ),
     ],
 )
-def test_the_price_is_said_in_words(minutes: float, cost: float | None, words: str) -> None:
+def test_the_price_is_in_words(minutes: float, cost: float | None, words: str) -> None:
     estimate = {"training_minutes": minutes, "cost_usd": cost, "price_date": "2026-09"}
     assert price_words(estimate) == f"Training would take {words}"

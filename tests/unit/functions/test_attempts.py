@@ -40,7 +40,7 @@ def _decide(
     return dict(next_attempt({"run_id": RUN, "step": step, "jobs": jobs, "failure": failure}, context))
 
 
-def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_never(
+def test_an_evaluation_without_quota_moves_to_the_next_instance_for_good(
     resources: DeployedResources, context: LambdaContext
 ) -> None:
     first = _jobs(["ml.g6.xlarge", "ml.g5.xlarge"])
@@ -58,7 +58,7 @@ def test_an_evaluation_without_quota_goes_to_the_next_instance_and_comes_back_ne
 
 
 @pytest.mark.parametrize("failure", [CAPACITY, INTERNAL])
-def test_an_evaluation_without_capacity_goes_round_until_it_has_been_tried_six_times(
+def test_an_evaluation_without_capacity_is_tried_six_times_in_all(
     resources: DeployedResources, context: LambdaContext, failure: dict[str, str]
 ) -> None:
     jobs, seen = _jobs(["ml.g6.xlarge", "ml.g5.xlarge"]), []
@@ -72,7 +72,7 @@ def test_an_evaluation_without_capacity_goes_round_until_it_has_been_tried_six_t
     assert [instance for _, instance in seen] == ["ml.g6.xlarge", "ml.g5.xlarge"] * 3
 
 
-def test_a_training_keeps_its_machine_and_the_evaluation_finds_its_model(
+def test_a_training_keeps_its_instance_and_the_evaluation_finds_its_model(
     resources: DeployedResources, context: LambdaContext
 ) -> None:
     after = _decide(context, "Train", _jobs(["ml.g6.xlarge"]), CAPACITY)

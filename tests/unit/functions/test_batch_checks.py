@@ -1,4 +1,4 @@
-"""A batch answers what its last check read: not what an earlier check left, nor what was sent later.
+"""A batch answers what its last check read: not what an earlier check left, nor what was uploaded later.
 
 And its results can be read, whatever a job wrote into them: they are paid for.
 """
@@ -60,7 +60,7 @@ def test_a_shorter_file_has_its_own_lines_answered_and_no_others(
     assert [line["messages"][0]["content"] for line in _read_by_the_job(sagemaker)] == ["one prompt"]
 
 
-def test_of_two_checks_at_once_the_record_names_the_one_whose_lines_are_answered(
+def test_the_record_names_the_check_whose_lines_are_answered(
     api: TestClient, worker: _Worker, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batch_id = _made(api)

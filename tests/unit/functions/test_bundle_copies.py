@@ -1,4 +1,4 @@
-"""What is in a bundle already is kept if it is a copy of what the source holds now, and not for its size."""
+"""A copy in a bundle is kept if it is of the current source, whatever its size."""
 
 import pytest
 

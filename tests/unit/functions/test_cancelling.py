@@ -1,4 +1,4 @@
-"""A caller cancels an answer: the endpoint stops writing, the place is free, what was written is counted."""
+"""A caller cancels an answer: the model stops, the slot is released, and the tokens so far are counted."""
 
 import json
 import time
@@ -96,7 +96,7 @@ def test_a_model_that_is_silent_is_left_too(endless: StandIn, api: TestClient) -
         _soon(lambda: usage.today("u1").answering == 0)
 
 
-def test_an_answer_in_one_piece_keeps_what_it_said(endless: StandIn, api: TestClient) -> None:
+def test_an_answer_in_one_piece_keeps_its_text(endless: StandIn, api: TestClient) -> None:
     answer_id, headers = _named()
     with running() as url, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(httpx.post, url + CHAT, json=HELLO, headers=headers, timeout=60)
@@ -119,7 +119,7 @@ def test_a_cancel_holds_for_an_answer_that_has_not_begun(endless: StandIn, api: 
     assert usage.today("u1").answering == 0
 
 
-def test_nobody_ends_somebody_elses_answer(endless: StandIn, api: TestClient) -> None:
+def test_nobody_cancels_another_persons_answer(endless: StandIn, api: TestClient) -> None:
     endless.stream = [WORD] * 100 + [END, DONE]
     answer_id, headers = _named()
     with ThreadPoolExecutor(1) as pool:
@@ -185,7 +185,7 @@ def test_a_stream_that_waits_for_the_model_can_be_cancelled(
     assert endless.asked == []
 
 
-def test_an_answer_goes_on_while_the_table_cannot_be_read(
+def test_an_answer_continues_while_the_table_cannot_be_read(
     endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     endless.stream = [WORD] * 30 + [END, DONE]
@@ -205,9 +205,7 @@ def test_an_answer_goes_on_while_the_table_cannot_be_read(
     assert api.post(CHAT, json=HELLO, headers=headers).status_code == 409
 
 
-def test_the_models_clock_goes_on_from_the_end_of_a_cancelled_answer(
-    endless: StandIn, api: TestClient
-) -> None:
+def test_the_idle_time_counts_from_the_end_of_a_cancelled_answer(endless: StandIn, api: TestClient) -> None:
     table.update("HOSTING", "STATE", {"last_used_at": "2026-01-01T00:00:00.000Z"})
     answer_id, headers = _named()
     _cancel(api, answer_id)
@@ -217,7 +215,7 @@ def test_the_models_clock_goes_on_from_the_end_of_a_cancelled_answer(
 
 @pytest.mark.aws_fact
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_answer_ends_in_good_order_before_sagemaker_breaks_it_off(
+def test_an_answer_ends_cleanly_before_sagemaker_interrupts_it(
     *, endless: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
     assert upstream.LONGEST_ANSWER_SECONDS < 8 * 60

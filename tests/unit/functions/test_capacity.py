@@ -1,4 +1,4 @@
-"""A deployment where machines are short: the version goes to the next, and the one before it stays."""
+"""A deployment without a free instance: the version moves to the next, and the live one stays."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from shared.models import versions
 from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_states import RUN, World, world
 
 __all__ = ["world"]
 
@@ -27,7 +27,7 @@ def _looks(world: World, deployment: dict[str, str], *, times: int = 8) -> str:
 
 @pytest.mark.parametrize("why", ["capacity", "quota"])
 @pytest.mark.parametrize("awake", [True, False])
-def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake: bool) -> None:
+def test_a_version_is_deployed_to_the_next_instance(world: World, why: str, awake: bool) -> None:
     if awake:
         world.message()
         world.sagemaker.go_on(well=True)
@@ -44,7 +44,7 @@ def test_a_version_is_deployed_to_the_next_machine(world: World, why: str, awake
     assert live is not None and live.version == "v2"
 
 
-def test_without_any_machine_the_deployment_says_what_was_tried(world: World) -> None:
+def test_without_any_instance_the_message_says_what_was_tried(world: World) -> None:
     assert lock.acquire(RUN, "arn")
     world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")
@@ -72,11 +72,11 @@ def test_without_any_machine_the_deployment_says_what_was_tried(world: World) ->
         (None, None),
     ],
 )
-def test_a_shortage_is_told_from_other_failures(reason: str | None, short: str | None) -> None:
+def test_a_shortage_is_distinguished_from_other_failures(reason: str | None, short: str | None) -> None:
     assert instances.shortage(reason) == short
 
 
-def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(world: World) -> None:
+def test_the_table_names_the_version_that_answers_if_no_second_instance_is_available(world: World) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
     world.endpoint_manager("tick")
@@ -92,7 +92,9 @@ def test_the_table_says_what_answers_where_no_second_machine_lets_it_change(worl
     assert "-v2-g6-xlarge-" in world.sagemaker.config
 
 
-def test_the_table_says_what_answers_after_the_endpoint_manager_changed_it(world: World) -> None:
+def test_the_table_names_the_version_that_answers_after_a_change_by_the_endpoint_manager(
+    world: World,
+) -> None:
     world.message()
     world.sagemaker.go_on(well=True)
     world.endpoint_manager("tick")

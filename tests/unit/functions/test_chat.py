@@ -103,7 +103,7 @@ def test_the_openai_client_streams_and_answers_in_one_piece(awake: StandIn) -> N
     assert awake.asked[1]["stream"] is True, "SageMaker ends an answer in one piece after 60 seconds"
 
 
-def test_hanging_up_ends_the_generation(awake: StandIn) -> None:
+def test_disconnecting_ends_the_generation(awake: StandIn) -> None:
     awake.stream, awake.part_seconds = [b": wait\n\n" * 2000] * 2000, 0.01
     awake.stream[0] = _sse(finish=False)
     with running() as url:
@@ -126,7 +126,7 @@ def test_the_usage_chunk_comes_only_when_asked_for(awake: StandIn, api: TestClie
 
 
 @pytest.mark.parametrize("how", ["dies", "ends", "breaks", "error event"])
-def test_a_model_that_dies_keeps_what_it_said(awake: StandIn, api: TestClient, how: str) -> None:
+def test_a_model_that_crashes_keeps_its_text(awake: StandIn, api: TestClient, how: str) -> None:
     awake.stream = _parts(_sse(finish=False))
     awake.dies, awake.breaks = how == "dies", how == "breaks"
     if how == "error event":
@@ -165,7 +165,7 @@ def test_a_model_asleep_is_woken_and_says_when_it_will_answer(
     )
 
 
-def test_an_endpoint_that_is_gone_is_woken(
+def test_a_missing_endpoint_is_woken(
     awake: StandIn, api: TestClient, endpoint_manager_calls: list[str]
 ) -> None:
     awake.endpoint = None

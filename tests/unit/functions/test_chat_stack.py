@@ -1,4 +1,4 @@
-"""Without the Chat stack nothing puts an endpoint to sleep, so no run may train for one or make one."""
+"""Without the Chat stack nothing puts an endpoint to sleep, so no run trains and no endpoint is created."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from shared.runs import lock
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import DeployedResources, page_parameter
-from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_states import RUN, World, world
 
 __all__ = ["world"]
 
@@ -53,7 +53,7 @@ def test_a_run_ends_before_its_training_if_there_is_no_endpoint_manager(
         assert part in told["message"]
 
 
-def test_a_preflight_that_may_not_look_stops_nothing(
+def test_a_preflight_without_permissions_stops_nothing(
     resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_QUOTAS", "[]")
@@ -61,7 +61,7 @@ def test_a_preflight_that_may_not_look_stops_nothing(
     assert preflight(ASKED, context)["enough"]
 
 
-def test_no_endpoint_is_made_that_nobody_watches(world: World) -> None:
+def test_no_endpoint_is_created_without_an_endpoint_manager(world: World) -> None:
     _forget(world.resources)
     with pytest.raises(ChatNotDeployedError, match=r"storyloom models activate v2"):
         world.deploy("v2")
@@ -79,7 +79,7 @@ def test_a_deployment_that_may_not_look_fails_with_the_reason(
     assert world.sagemaker.status is None
 
 
-def test_a_version_is_not_activated_without_a_endpoint_manager(
+def test_a_version_is_not_activated_without_an_endpoint_manager(
     resources: DeployedResources, context: LambdaContext, world: World
 ) -> None:
     world.register("v2")
@@ -90,7 +90,9 @@ def test_a_version_is_not_activated_without_a_endpoint_manager(
 
 
 @pytest.mark.parametrize("looks", [0, 1])
-def test_an_endpoint_goes_if_the_chat_stack_goes_during_its_deployment(world: World, looks: int) -> None:
+def test_an_endpoint_is_deleted_if_the_chat_stack_is_deleted_during_its_deployment(
+    world: World, looks: int
+) -> None:
     assert lock.acquire(RUN, "arn")
     call: dict[str, Any] = {"run_id": RUN, "deployment": world.deploy("v2")}
     for _ in range(looks):

@@ -1,4 +1,4 @@
-"""The clean-up at deletion: all of this app's goes, in the right order, and nothing of anybody else's."""
+"""The clean-up at deletion: all of this app's resources are deleted, in the right order, and no others."""
 
 import contextlib
 import json
@@ -323,7 +323,7 @@ def test_an_endpoint_in_creation_is_reported_in_time(delete: Delete, account: Ac
     assert "endpoint storyloom (it is creating, and SageMaker deletes it only afterwards)" in answer["Reason"]
 
 
-def test_an_error_nobody_foresaw_is_answered_too(
+def test_an_unexpected_error_has_a_response_too(
     delete: Delete, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("STORYLOOM_STATE_MACHINE_ARN")
@@ -332,7 +332,9 @@ def test_an_error_nobody_foresaw_is_answered_too(
     assert "STORYLOOM_STATE_MACHINE_ARN" in answer["Reason"]
 
 
-def test_the_kept_table_says_nothing_of_what_is_gone(delete: Delete, account: Account, live_v1: str) -> None:
+def test_the_retained_table_has_no_record_of_deleted_resources(
+    delete: Delete, account: Account, live_v1: str
+) -> None:
     arn = f"{clients.stepfunctions().meta.region_name}:execution"
     lock.acquire(RUN, arn)
     run_records.create_run(RUN, arn, "stories arrived")
@@ -375,7 +377,7 @@ def _with_package(number: int) -> None:
     versions.save(model.model_copy(update={"model_package_arn": arn}))
 
 
-def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
+def test_keys_are_revoked_with_the_people_who_made_them(delete: Delete) -> None:
     key, text = keys.issue_key("program", ["chat"], 60, by="u1", email="u1@example.com")
     assert keys.authenticate(text) is not None
     assert delete("hosting")["Status"] == "SUCCESS"
@@ -383,7 +385,9 @@ def test_keys_go_with_the_people_who_made_them(delete: Delete) -> None:
     assert keys.get(key.key_id) is not None, "it can be seen that there was one"
 
 
-def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, resources: DeployedResources) -> None:
+def test_runs_are_stopped_and_no_schedule_starts_another(
+    delete: Delete, resources: DeployedResources
+) -> None:
     machines = clients.stepfunctions()
     execution = machines.start_execution(stateMachineArn=resources.state_machine_arn, name=RUN)[
         "executionArn"
@@ -395,7 +399,7 @@ def test_runs_are_stopped_and_no_timer_starts_another(delete: Delete, resources:
     assert clients.scheduler().list_schedules(GroupName=resources.schedule_group)["Schedules"] == []
 
 
-def test_of_shared_logs_only_our_streams_go(delete: Delete) -> None:
+def test_only_our_streams_of_shared_logs_are_deleted(delete: Delete) -> None:
     logs, group = clients.logs(), "/aws/sagemaker/TrainingJobs"
     ours, theirs = f"storyloom-train-{RUN}/algo-1-1", f"storyloom-two-train-{RUN}/algo-1-1"
     for name in (group, "/aws/sagemaker/Endpoints/storyloom", "/aws/sagemaker/Endpoints/storyloom-two"):

@@ -1,4 +1,4 @@
-"""Copies of models go when nothing needs them: bundles, checkpoints, merged weights, base models."""
+"""Copies of models that nothing needs are deleted: bundles, checkpoints, merged weights, base models."""
 
 import json
 from typing import Any
@@ -103,7 +103,7 @@ def test_after_ten_versions_there_are_two_bundles(
     assert f"{_BASE}model.safetensors" in _keys(staged)
 
 
-def test_a_version_whose_bundle_went_answers_again(
+def test_a_version_whose_bundle_was_deleted_answers_again(
     staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     models = [_trained(staged, number) for number in range(1, 4)]
@@ -181,7 +181,7 @@ def test_another_app_whose_name_begins_with_ours_keeps_its_models(
 
 
 @pytest.mark.parametrize("status", ["Creating", "Updating", "RollingBack"])
-def test_nothing_goes_while_the_endpoint_changes(
+def test_nothing_is_deleted_while_the_endpoint_changes(
     staged: DeployedResources, sagemaker: StandIn, context: LambdaContext, status: str
 ) -> None:
     for number in range(1, 4):
@@ -218,7 +218,7 @@ def test_a_call_that_died_is_finished_by_the_next(
     assert {name.split("-")[1] for name in sagemaker.models} == {"v2", "v3"}
 
 
-def test_merged_weights_of_old_versions_go(
+def test_merged_weights_of_old_versions_are_deleted(
     staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     for number in range(1, 9):
@@ -266,7 +266,7 @@ def test_a_version_that_lacked_only_an_instance_keeps_its_merged_weights(
     assert bool(_keys(staged, s3_keys.merged(paid.run_id))) == kept
 
 
-def test_base_models_that_no_version_is_made_of_go(
+def test_base_models_that_no_version_uses_are_deleted(
     staged: DeployedResources, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _trained(staged, 1, base_model="openai-community/gpt2", base_revision="of-gpt2")

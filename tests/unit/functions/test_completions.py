@@ -1,4 +1,4 @@
-"""Completions of a text: the `openai` client, and what they share with chats."""
+"""Completions of a text: the `openai` client, and what completions share with chats."""
 
 import json
 from collections.abc import Iterator
@@ -78,7 +78,7 @@ def test_the_openai_client_completes_streaming_and_in_one_piece(awake: StandIn) 
     assert usage.today("u1").tokens == 18
 
 
-def test_a_completion_that_breaks_off_keeps_what_it_said(awake: StandIn, api: TestClient) -> None:
+def test_an_interrupted_completion_keeps_its_text(awake: StandIn, api: TestClient) -> None:
     awake.stream, awake.dies = list(map(_piece, WORDS)), True
     whole = api.post(COMPLETE, json={"prompt": PROMPT})
     assert whole.status_code == 502

@@ -1,4 +1,4 @@
-"""SageMaker does not find at once what was just made: nothing fails because of that."""
+"""SageMaker may not find at once what was just created; nothing fails because of that."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -20,7 +20,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.aws_fact
-def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
+def test_an_endpoint_is_created_from_a_configuration_that_is_not_visible_yet(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, waits: list[float]
 ) -> None:
     endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
@@ -33,7 +33,7 @@ def test_an_endpoint_is_made_of_a_configuration_that_is_not_visible_yet(
     assert sagemaker.created() == 1
 
 
-def test_an_endpoint_is_changed_to_a_configuration_that_is_not_visible_yet(
+def test_an_endpoint_is_updated_to_a_configuration_that_is_not_visible_yet(
     awake_v1: StandIn, resources: DeployedResources, live_v1: str, waits: list[float]
 ) -> None:
     wanted = endpoint_configs.ensure_config(live_v1.replace("v1", "v2"), "ml.g6.xlarge")

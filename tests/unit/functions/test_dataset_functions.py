@@ -1,4 +1,4 @@
-"""Read and Assemble over real buckets: every file is accounted for, and the jobs are what SageMaker takes."""
+"""Read and Assemble over real buckets: every file is accounted for, and SageMaker accepts the jobs."""
 
 import json
 from typing import Any
@@ -50,7 +50,7 @@ def _object(resources: DeployedResources, key: str) -> bytes:
     return clients.s3().get_object(Bucket=resources.artifacts, Key=key)["Body"].read()
 
 
-def test_more_than_there_is_time_for_ends_the_run_with_one_message(
+def test_too_much_to_compare_ends_the_run_with_one_message(
     settings: DeployedResources,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -144,7 +144,7 @@ def test_the_jobs_are_what_sagemaker_and_the_container_take(
 
 
 @pytest.mark.parametrize("ask", [True, False])
-def test_the_state_machine_is_told_whether_to_ask_and_what_it_would_cost(
+def test_assemble_returns_whether_to_ask_and_the_estimated_cost(
     settings: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, ask: bool
 ) -> None:
     monkeypatch.setenv("STORYLOOM_ASK_BEFORE_TRAINING", str(ask).lower())

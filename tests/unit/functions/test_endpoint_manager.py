@@ -1,4 +1,4 @@
-"""The endpoint manager: one endpoint however many ask, none while nobody does, and the table put right."""
+"""The endpoint manager: one endpoint for all callers, none without any, and a corrected table."""
 
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -127,7 +127,7 @@ def test_an_endpoint_stays_as_it_is_when_its_other_version_answers(
     assert (hosting_state.state().version, hosting_state.state().endpoint_config) == ("v2", config)
 
 
-def test_an_endpoint_deleted_by_hand_is_noticed(
+def test_an_endpoint_deleted_by_hand_is_recorded(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -135,7 +135,7 @@ def test_an_endpoint_deleted_by_hand_is_noticed(
     assert handler(TICK, context)["status"] == "asleep"
 
 
-def test_a_wake_that_died_before_making_the_endpoint_is_finished(
+def test_a_wake_that_died_before_creating_the_endpoint_is_finished(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     config = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")
@@ -144,7 +144,7 @@ def test_a_wake_that_died_before_making_the_endpoint_is_finished(
     assert sagemaker.created() == 1
 
 
-def test_an_endpoint_that_nobody_answers_for_is_deleted(
+def test_an_endpoint_that_nothing_accounts_for_is_deleted(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -199,7 +199,7 @@ def _has_no_machine(sagemaker: StandIn) -> None:
     sagemaker.endpoint |= {"EndpointStatus": "Failed", "FailureReason": CAPACITY}
 
 
-def test_where_there_is_no_machine_the_next_of_the_list_is_tried(
+def test_if_there_is_no_instance_the_next_of_the_list_is_tried(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     assert "ml.g6.xlarge" in handler({"action": "wake"}, context)["message"]
@@ -218,7 +218,7 @@ def test_where_there_is_no_machine_the_next_of_the_list_is_tried(
     assert _machine(sagemaker) == "ml.g6.xlarge", "the first choice comes first again"
 
 
-def test_where_the_quota_allows_no_machine_the_next_is_tried_at_once(
+def test_if_the_quota_allows_no_instance_the_next_is_tried_at_once(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     sagemaker.over_quota = {"ml.g6.xlarge"}
@@ -227,7 +227,7 @@ def test_where_the_quota_allows_no_machine_the_next_is_tried_at_once(
     assert "ml.g6.xlarge (over the account's quota)" in state["message"]
 
 
-def test_where_all_machines_were_tried_it_says_so_and_rests(
+def test_if_all_instances_were_tried_the_message_says_so_and_it_waits(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     sagemaker.over_quota = {"ml.g6.xlarge", "ml.g6e.xlarge"}
@@ -289,7 +289,7 @@ def test_the_longest_life_holds_during_a_run_and_without_a_table(
     assert sagemaker.endpoint is None
 
 
-def test_what_cannot_be_made_keeps_no_idle_endpoint(
+def test_a_configuration_that_cannot_be_created_keeps_no_idle_endpoint(
     resources: DeployedResources,
     live_v1: str,
     sagemaker: StandIn,
@@ -303,7 +303,7 @@ def test_what_cannot_be_made_keeps_no_idle_endpoint(
     assert sagemaker.endpoint is None
 
 
-def test_an_endpoint_that_another_made_first_was_not_refused(
+def test_an_endpoint_that_another_call_created_first_was_not_refused(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = endpoint_configs.ensure_config(live_v1, "ml.g6.xlarge")

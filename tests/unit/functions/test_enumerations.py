@@ -1,4 +1,4 @@
-"""Whatever the functions ask SageMaker is checked as SageMaker checks it, in every test of theirs."""
+"""The requests of the functions are checked as SageMaker checks them, in every test."""
 
 import botocore.session
 import pytest

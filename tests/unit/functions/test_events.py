@@ -1,4 +1,4 @@
-"""Wherever the network cuts the endpoint's answer, the same events come out."""
+"""However the network splits the endpoint's answer, the same events are read."""
 
 import json
 from typing import Any

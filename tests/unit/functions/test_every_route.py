@@ -17,7 +17,7 @@ import boto3
 import pytest
 from fastapi.testclient import TestClient
 
-from authorizer import standing
+from authorizer import people_cache
 from chat_api.app import app
 from chat_api.dependencies import audit_trail
 from contracts.roles import ROLES, Role
@@ -130,7 +130,7 @@ def test_every_route_refuses_a_removed_person_and_their_key(
     for bearer in (members.tokens["author"], key):
         assert _ask(api, ("GET", "/api/runs"), bearer).status_code == 200
     end(members)
-    monkeypatch.setattr(standing, "_now", partial(_later, standing._now(), 59))
+    monkeypatch.setattr(people_cache, "_now", partial(_later, people_cache._now(), 59))
     statuses = {
         (route, bearer[:3]): _ask(api, route, bearer).status_code
         for route in CLOSED

@@ -1,4 +1,4 @@
-"""A failed job's own words reach the run record and the message, once, and free the lock."""
+"""The reason of a failed job reaches the run record and the message, once, and the lock is released."""
 
 import contextlib
 import json
@@ -94,7 +94,7 @@ def test_lines_of_a_log_that_no_item_and_no_message_could_hold_are_cut(
         ),
     ],
 )
-def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: str) -> None:
+def test_the_toolkits_message_is_shown_without_its_command(toolkit: str, told: str) -> None:
     reason = f"AlgorithmError: ExecuteUserScriptError:\nExitCode -9\n{toolkit}, exit code: 1"
     cause = json.dumps({"HyperParameterTuningJobName": "x", "FailureReason": reason})
     failure = failures.explain("Tune", "States.TaskFailed", cause)
@@ -102,7 +102,7 @@ def test_what_the_toolkit_says_is_told_without_its_command(toolkit: str, told: s
     assert "Command" not in failure.cause and "train.py" not in failure.cause
 
 
-def test_the_failure_is_told_once(
+def test_the_owner_is_notified_of_a_failure_once(
     resources: DeployedResources, context: LambdaContext, letters: Letters
 ) -> None:
     run_records.enter(RUN, "Train")

@@ -1,4 +1,4 @@
-"""The gate's rules: what is refused, and that each reason is said in words."""
+"""The gate's rules: what is rejected, and with which reason."""
 
 from typing import Any
 
@@ -29,19 +29,19 @@ def decided(found: dict[str, Any], **writing: float) -> tuple[bool, str]:
     return decision.deploy, decision.words
 
 
-def test_a_better_model_is_deployed_and_its_figures_are_told() -> None:
+def test_a_better_model_is_deployed_and_its_figures_are_announced() -> None:
     deploys, words = decided(evaluation(30.0, 24.0, 25.0))
     assert deploys
-    assert "perplexity 24.0" in words and "20.0% lower (95% sure: 19.0% to 21.0%)" in words
+    assert "perplexity 24.0" in words and "20.0% lower (95% interval: 19.0% to 21.0%)" in words
     assert "the live one 25.0" in words
 
 
 def test_what_may_be_chance_is_refused() -> None:
     deploys, words = decided(evaluation(30.0, 28.5, margin=6.0))
-    assert not deploys and "by chance only" in words and "5.0% lower (95% sure: -1.0% to 11.0%)" in words
+    assert not deploys and "by chance only" in words and "5.0% lower (95% interval: -1.0% to 11.0%)" in words
 
 
-def test_too_few_held_out_stories_are_said_to_be_too_few() -> None:
+def test_too_few_held_out_stories_are_the_reason() -> None:
     found = evaluation(30.0, 24.0)
     found["over_base"].update(low=None, high=None)
     found.update(drawn=None, drawn_from=0, test_stories=1)
@@ -63,10 +63,10 @@ def test_only_worse_than_live_beyond_the_interval_is_refused(
 @pytest.mark.parametrize(
     ("writing", "words"),
     [
-        ({"copied_share": 0.3, "longest_copy": 31}, "copies: 30% of what it writes stands word for word"),
-        ({"longest_copy": 70}, "copies: it told 70 words in a row"),
-        ({"extracted_share": 0.55}, "knows your stories by heart: given the first words of one, 55%"),
-        ({"repeated": 0.8}, "goes round in circles: 80% of what it writes it has just said"),
+        ({"copied_share": 0.3, "longest_copy": 31}, "copies: 30% of what it writes is copied word for word"),
+        ({"longest_copy": 70}, "copies: it wrote 70 words in a row"),
+        ({"extracted_share": 0.55}, "has memorised your stories: given the first words of one, 55%"),
+        ({"repeated": 0.8}, "repeats itself: 80% of what it writes repeats what it has just written"),
     ],
 )
 def test_bad_writing_is_refused_however_good_the_perplexity(writing: dict[str, float], words: str) -> None:
@@ -85,7 +85,7 @@ def test_a_model_that_neither_ends_nor_is_about_to_does_not_stop() -> None:
     found["candidate"]["ending_chance"] = 0.0002
     assert decided(found)[0]
     deploys, words = decided(found, finishing_ended=0)
-    assert not deploys and "does not stop" in words and "a chance of 0.02%" in words
+    assert not deploys and "does not stop" in words and "a probability of 0.02%" in words
     found["candidate"]["ending_chance"] = None  # no held-out story ends: nothing is known
     assert decided(found)[0]
 
@@ -95,9 +95,9 @@ def test_all_reasons_are_named() -> None:
     found["candidate"]["ending_chance"] = 0.0
     deploys, words = decided(found, copied_share=0.5, repeated=0.9, finishing_ended=0)
     assert not deploys
-    for reason in ("not better enough than the base", "worse than the one that is live", "copies:"):
+    for reason in ("not sufficiently better than the base", "worse than the one that is live", "copies:"):
         assert reason in words
-    assert "does not stop" in words and "goes round in circles" in words
+    assert "does not stop" in words and "repeats itself" in words
     assert words.count("and it ") >= 4 and words.endswith("It is kept but not deployed.")
 
 

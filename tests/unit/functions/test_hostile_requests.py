@@ -1,4 +1,4 @@
-"""Requests that no client would send on purpose get an error of ours, whatever route they come to."""
+"""Hostile requests get an error of the API, on every route."""
 
 import gzip
 import json
@@ -80,7 +80,7 @@ def test_a_body_that_is_no_json_is_refused(api: TestClient, route: str) -> None:
         assert _refused(api, "POST", route, good, **{"Content-Type": kind}) == 422, kind
 
 
-def test_of_a_field_that_comes_twice_the_last_counts_everywhere(api: TestClient, awake_v1: StandIn) -> None:
+def test_the_last_of_repeated_fields_counts_everywhere(api: TestClient, awake_v1: StandIn) -> None:
     """The model is sent what was checked, not what was written."""
     body = '{"messages": [{"role": "user", "content": "a"}], "messages": [{"role": "user", "content": "b"}]}'
     assert api.post(CHAT, content=body, headers=JSON).status_code == 200
@@ -131,7 +131,7 @@ def _post(api: TestClient, body: bytes, name: str, value: bytes) -> httpx2.Respo
     return api.post(CHAT, content=body, headers=list(named.items()))
 
 
-def test_headers_that_nobody_expects_are_refused_or_passed_over(api: TestClient) -> None:
+def test_unexpected_headers_are_refused_or_ignored(api: TestClient) -> None:
     hello = json.dumps({"messages": [{"role": "user", "content": "Hello"}]}).encode()
     for name, value in {
         "X-Answer-Id": b"\xff" * 50,

@@ -1,4 +1,4 @@
-"""A response that takes long begins in time, with what its readers skip; a later error is still seen."""
+"""A slow response begins in time, with bytes that its readers skip; a later error is still seen."""
 
 import json
 import time
@@ -65,7 +65,7 @@ def test_a_late_answer_in_one_piece_begins_with_white_space(slow: StandIn, api: 
     assert whole.choices[0].message.content == "".join(WORDS)
 
 
-def test_the_silence_is_far_shorter_than_cloudfronts_patience() -> None:
+def test_heartbeats_are_far_shorter_than_cloudfronts_timeout() -> None:
     assert READ_TIMEOUT.to_seconds() > keep_alive.FIRST_BYTE_SECONDS + keep_alive.BETWEEN_BYTES_SECONDS
 
 
@@ -97,14 +97,14 @@ def test_a_late_error_has_no_choices_so_that_clients_notice(slow: StandIn, api: 
     assert broken.error["type"] == "answer_broke_off"  # type: ignore[attr-defined]
 
 
-def test_a_late_refusal_is_told_in_the_body(slow: StandIn, api: TestClient) -> None:
+def test_a_late_refusal_is_in_the_body(slow: StandIn, api: TestClient) -> None:
     slow.model_error = (500, "CUDA error")
     slow.meet = lambda number, request: time.sleep(0.5)
     answer = api.post(CHAT, json=HELLO)
     assert (answer.status_code, answer.json()["error"]["type"]) == (200, "model_error")
 
 
-def test_a_late_fault_is_told_without_its_words(
+def test_a_late_fault_is_reported_without_its_text(
     slow: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(*given: Any) -> None:
@@ -117,7 +117,7 @@ def test_a_late_fault_is_told_without_its_words(
 
 
 @pytest.mark.aws_fact
-def test_a_silent_stream_says_comments(slow: StandIn, api: TestClient) -> None:
+def test_a_silent_stream_sends_comments(slow: StandIn, api: TestClient) -> None:
     events = api.post(CHAT, json={**HELLO, "stream": True}).text.strip().split("\n\n")
     comments = [event for event in events if event.startswith(": ")]
     assert len(comments) >= 4

@@ -1,4 +1,4 @@
-"""Versions of an earlier deployment, whose registry is gone: a yes or a no to them still counts."""
+"""Versions of an earlier deployment, whose registry is deleted, can still be approved and rejected."""
 
 import json
 from collections.abc import Iterator
@@ -54,13 +54,13 @@ def test_a_version_that_waited_can_still_be_approved(resources: DeployedResource
     assert told["version"] == "v3"
 
 
-def test_and_rejected(api: TestClient) -> None:
+def test_a_waiting_version_is_rejected(api: TestClient) -> None:
     _keep("v3", "pending")
     assert api.post("/api/models/v3/reject").status_code == 202
     assert _found("v3").status == "rejected"
 
 
-def test_packages_are_forgotten_once(resources: DeployedResources) -> None:
+def test_package_references_are_cleared_once(resources: DeployedResources) -> None:
     _keep("v3", "approved")
     versions.save(_found("v3").model_copy(update={"model_package_arn": "arn:old"}))
     versions.clear_packages()

@@ -1,4 +1,4 @@
-"""API keys: made once, checked before the API, and every route behind the scope it needs."""
+"""API keys: created once, checked before the API, and limited to their scopes."""
 
 import json
 import re
@@ -140,7 +140,7 @@ def test_a_person_makes_lists_and_revokes_keys(
         ({"days": None}, "days"),
     ],
 )
-def test_a_key_that_cannot_be_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
+def test_an_invalid_key_is_refused(api: TestClient, wrong: dict[str, Any], where: str) -> None:
     wanted = {"name": "nightly", "scopes": ["read"], **wrong}
     answer = api.post("/api/keys", json=wanted, headers=caller_headers())
     assert answer.status_code == 422
@@ -155,7 +155,7 @@ def test_keys_are_listed_newest_first(resources: DeployedResources, monkeypatch:
     assert [key.name for key in keys.list_all()] == ["made 3", "made 2", "made 1"]
 
 
-def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_has_a_rate_limit(api: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     key, _ = keys.issue_key("nightly", ["read"], 2, by="u1", email=EMAIL)
     asks = caller_headers(sub=f"key:{key.key_id}", scopes="read", requests_per_minute="2")
     moment = clock.instant("2026-09-30T18:04:40.000Z")
@@ -179,7 +179,7 @@ def test_a_key_may_ask_so_often_in_a_minute(api: TestClient, monkeypatch: pytest
     )
 
 
-def test_what_a_key_does_is_told_from_what_its_maker_does() -> None:
+def test_actions_of_a_key_are_distinguished_from_those_of_its_person() -> None:
     program = User(sub="key:0123456789ab", username="nightly", email=EMAIL)
     assert program.display_name == f"{EMAIL} (API key nightly)"
     assert User(sub="u1", username="u1", email=EMAIL).display_name == EMAIL

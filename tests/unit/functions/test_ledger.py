@@ -1,4 +1,4 @@
-"""The month's money: reserved once, within the limit, settled once, whoever asks and whoever dies."""
+"""The month's ledger: reserved once, within the limit, and settled once, despite races and crashes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A base that vLLM cannot host with adapters: its bundle, its smoke test, and what can be asked then."""
+"""A base that vLLM cannot host with adapters: its bundle, its smoke test, and the models that it has."""
 
 import json
 from typing import Any

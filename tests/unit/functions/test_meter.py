@@ -1,4 +1,4 @@
-"""What the endpoint costs: each second counted once, in its month, whoever looks and whoever dies."""
+"""The endpoint's costs: each second is counted once, in its month, despite races and crashes."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,13 +11,13 @@ from shared import clock
 from shared.hosting import endpoint
 from shared.spending import ledger, meter
 from shared.spending.ledger_entries import ConditionFailed
-from shared.spending.meter import Machines
+from shared.spending.meter import ObservedInstances
 from shared.spending.spending_refused import LimitReached, PriceUnknown
 from tests.unit.functions.conftest import DeployedResources
 from tests.unit.functions.sagemaker_stand_in import StandIn
 
 MADE = datetime(2026, 9, 30, 12, tzinfo=UTC)
-G6 = Machines({"ml.g6.xlarge": 1}, MADE)
+G6 = ObservedInstances({"ml.g6.xlarge": 1}, MADE)
 
 
 def _after(**length: float) -> datetime:
@@ -99,7 +99,7 @@ def test_a_deletion_that_never_happened_does_not_end_the_costs(resources: Deploy
 
 def test_an_endpoint_made_after_a_deletion_is_counted_separately(resources: DeployedResources) -> None:
     meter.record_deletion(G6, _after(minutes=6))
-    meter.record(Machines({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
+    meter.record(ObservedInstances({"ml.g6.xlarge": 1}, _after(minutes=9)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 420}
 
 
@@ -129,7 +129,7 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
 )
 @pytest.mark.parametrize("found_by", ["tick", "deletion"])
 @pytest.mark.usefixtures("live_v1")
-def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
+def test_an_endpoint_that_failed_unobserved_is_counted_if_it_had_instances(
     sagemaker: StandIn,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -152,7 +152,7 @@ def test_an_endpoint_that_failed_unseen_is_counted_if_it_had_machines(
 
 def test_a_replaced_endpoint_is_counted_by_its_own_machine(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
-    meter.record(Machines({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
+    meter.record(ObservedInstances({"ml.g5.xlarge": 1}, _after(minutes=8)), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 480, "ml.g5.xlarge": 120}
 
 
@@ -172,22 +172,22 @@ def test_the_months_total_is_the_sum_of_its_entries(resources: DeployedResources
 
 def test_no_total_is_shown_without_a_price(resources: DeployedResources) -> None:
     assert costs.this_month_cost_usd() == 0
-    meter.record(Machines({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
+    meter.record(ObservedInstances({"ml.p5en.48xlarge": 1}, MADE), _after(minutes=30))
     assert costs.this_month_cost_usd() is None
     assert _seconds() == {"ml.p5en.48xlarge": 1800}
 
 
-def test_all_machines_are_counted(resources: DeployedResources) -> None:
-    meter.record(Machines({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
+def test_all_instances_are_counted(resources: DeployedResources) -> None:
+    meter.record(ObservedInstances({"ml.g6.xlarge": 3}, MADE), _after(minutes=20))
     assert _seconds() == {"ml.g6.xlarge": 3600}
     assert costs.this_month_cost_usd() == 1.13
 
 
-def test_machines_that_change_between_observations_count_for_the_whole_time(
+def test_instances_that_change_between_observations_count_for_the_whole_time(
     resources: DeployedResources,
 ) -> None:
     meter.record(G6, _after(minutes=5))
-    meter.record(Machines({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
+    meter.record(ObservedInstances({"ml.g6.xlarge": 2}, MADE), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 900}
     meter.close(G6, _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 1500}
@@ -196,10 +196,10 @@ def test_machines_that_change_between_observations_count_for_the_whole_time(
 def test_an_update_is_counted_by_sagemakers_times(resources: DeployedResources) -> None:
     meter.record(G6, _after(minutes=5))
     both = {"ml.g6.xlarge": 1, "ml.g5.xlarge": 1}
-    meter.record(Machines(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
+    meter.record(ObservedInstances(both, MADE, changed_at=_after(minutes=6), busy=True), _after(minutes=10))
     assert _seconds() == {"ml.g6.xlarge": 600, "ml.g5.xlarge": 240}
     new = {"ml.g5.xlarge": 1}
-    meter.record(Machines(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
+    meter.record(ObservedInstances(new, MADE, changed_at=_after(minutes=12)), _after(minutes=15))
     assert _seconds() == {"ml.g6.xlarge": 720, "ml.g5.xlarge": 540}
 
 
@@ -209,7 +209,7 @@ def test_an_unobserved_update_is_counted_in_addition(
     meter.record(G6, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g5.xlarge")
-    updated = Machines({"ml.g5.xlarge": 1}, MADE, changed_at=_after(minutes=13))
+    updated = ObservedInstances({"ml.g5.xlarge": 1}, MADE, changed_at=_after(minutes=13))
     meter.record(updated, _after(minutes=20))
     meter.record(updated, _after(minutes=21))
     assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
@@ -218,7 +218,7 @@ def test_an_unobserved_update_is_counted_in_addition(
 def test_an_update_that_never_happened_costs_nothing(
     resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
+    settled = ObservedInstances({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=1))
     meter.record(settled, _after(minutes=5))
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
     meter.reserve_start("ml.g6.xlarge")
@@ -234,7 +234,7 @@ def test_a_start_is_reserved_before_it_begins(
     monkeypatch.setattr(clock, "now", lambda: _after(minutes=1))
     meter.record(None, _after(minutes=1))
     assert ledger.totals().reserved_usd > 0.8, "SageMaker may not show it yet"
-    starting = Machines({"ml.g6.xlarge": 1}, MADE, changed_at=MADE, busy=True)
+    starting = ObservedInstances({"ml.g6.xlarge": 1}, MADE, changed_at=MADE, busy=True)
     meter.extend_lease(starting, _after(minutes=5))
     sums = ledger.totals()
     assert sums.spent_usd == pytest.approx(1.13 * 5 / 60, abs=1e-5)
@@ -291,7 +291,7 @@ def test_a_lease_moves_to_the_next_month(
     assert october.spent_usd == pytest.approx(1.13 * 3 / 60, abs=1e-5)
 
 
-def test_machines_that_scaling_may_add_are_reserved(resources: DeployedResources) -> None:
+def test_instances_that_scaling_may_add_are_reserved(resources: DeployedResources) -> None:
     meter.extend_lease(G6, _after(minutes=1), most_instances=3)
     assert ledger.totals().reserved_usd == pytest.approx(3 * 1.13 * 15 / 60, abs=1e-5)
 

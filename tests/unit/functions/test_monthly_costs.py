@@ -1,4 +1,4 @@
-"""`GET /api/costs`: a month by kind and day, and the prices it is counted at."""
+"""`GET /api/costs`: a month by kind and day, and the prices it is computed from."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Many stories, one run: the quiet period, the lock, and the run that is owed."""
+"""Many stories, one run: the quiet period, the lock, and the rerun that was requested."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +52,9 @@ def test_a_folder_marker_starts_nothing(resources: DeployedResources, context: L
     assert _schedules(resources) == []
 
 
-def test_racing_starts_make_one_run_and_owe_one(resources: DeployedResources, context: LambdaContext) -> None:
+def test_racing_starts_make_one_run_and_request_one(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     with ThreadPoolExecutor(12) as pool:
         outcomes = list(pool.map(lambda n: start_run({"reason": f"race {n}"}, context), range(12)))
     assert sum(outcome["started"] for outcome in outcomes) == 1
@@ -78,7 +80,7 @@ def test_a_call_delivered_twice_is_one_run(resources: DeployedResources, context
     assert len(_executions(resources)) == 1
 
 
-def test_the_owed_run_is_set_once(resources: DeployedResources, context: LambdaContext) -> None:
+def test_the_rerun_is_scheduled_once(resources: DeployedResources, context: LambdaContext) -> None:
     run_id = start_run({}, context)["run_id"]
     for _ in range(3):
         assert not start_run({"reason": "more stories"}, context)["started"]
@@ -91,7 +93,7 @@ def test_the_owed_run_is_set_once(resources: DeployedResources, context: LambdaC
     assert _schedules(resources) == []
 
 
-def test_no_owed_run_without_new_stories(resources: DeployedResources, context: LambdaContext) -> None:
+def test_no_rerun_without_new_stories(resources: DeployedResources, context: LambdaContext) -> None:
     run_id = start_run({}, context)["run_id"]
     announce({"run_id": run_id, "outcome": "stopped_early", "message": "Too little text."}, context)
     assert _schedules(resources) == []
@@ -130,7 +132,7 @@ def test_an_old_lock_without_execution_is_taken_over(
     assert start_run({}, context)["started"]
 
 
-def test_a_failed_start_frees_the_lock(
+def test_a_failed_start_releases_the_lock(
     resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STORYLOOM_STATE_MACHINE_ARN", resources.state_machine_arn + "-gone")

@@ -153,7 +153,7 @@ def _become_author(owner: SignedIn) -> None:
 
 
 @pytest.mark.parametrize("end", [_leave, _become_author])
-def test_an_owner_of_before_changes_nobody_though_the_authorizer_still_knows_them_as_one(
+def test_a_former_owner_changes_nobody_despite_the_authorizers_cache(
     api: TestClient, owner: SignedIn, end: Any
 ) -> None:
     """In the minute until a removal counts everywhere they could come back by another address."""

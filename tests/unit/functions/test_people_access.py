@@ -1,4 +1,4 @@
-"""Who may come in, and for how long: removed people, changed roles, and keys that end."""
+"""Access and its end: removed people, changed roles, and expired keys."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError
 
 from authorizer import handler as authorizer
-from authorizer import standing
+from authorizer import people_cache
 from shared import clock, table
 from shared.accounts import keys, people
 from tests.unit.functions.conftest import DeployedResources
@@ -52,7 +52,7 @@ def test_a_removed_persons_key_is_refused(person: SignedIn, context: LambdaConte
     _, text = keys.issue_key("nightly", ["chat"], 60, by=person.sub, email="writer@example.com")
     assert _ask(text, context)["scopes"] == "chat"
     end(person)
-    standing.clear_cache()
+    people_cache.clear_cache()
     with pytest.raises(authorizer.Unauthorized):
         _ask(text, context)
 
@@ -91,25 +91,25 @@ def test_a_removal_takes_effect_within_a_minute_despite_the_cache(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _asked_of_the_pool(monkeypatch)
-    began = standing._now()
+    began = people_cache._now()
     for seconds in (0, 5, 15):
-        monkeypatch.setattr(standing, "_now", lambda at=began + seconds: at)
+        monkeypatch.setattr(people_cache, "_now", lambda at=began + seconds: at)
         _ask(person.id_token, context)
     assert len(asked) == 1
     _remove(person)
-    monkeypatch.setattr(standing, "_now", lambda: began + 59)
+    monkeypatch.setattr(people_cache, "_now", lambda: began + 59)
     with pytest.raises(authorizer.Unauthorized):
         _ask(person.id_token, context)
 
 
-def test_a_chat_rarely_waits_for_the_pool(
+def test_a_chat_rarely_waits_for_the_user_pool(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = _asked_of_the_pool(monkeypatch)
-    began = standing._now()
+    began = people_cache._now()
     chat = ARN.replace("GET/api/status", "POST/api/v1/chat/completions")
     for seconds in range(0, 300, 10):
-        monkeypatch.setattr(standing, "_now", lambda at=began + seconds: at)
+        monkeypatch.setattr(people_cache, "_now", lambda at=began + seconds: at)
         before = len(asked)
         if seconds % 30:
             _ask(person.id_token, context, arn=chat)
@@ -122,15 +122,15 @@ def test_an_unreachable_pool_neither_signs_out_nor_extends_access(
     person: SignedIn, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _ask(person.id_token, context)
-    began = standing._now()
+    began = people_cache._now()
 
     def throttled(sub: str) -> None:
         raise ClientError({"Error": {"Code": "TooManyRequestsException"}}, "AdminGetUser")
 
     monkeypatch.setattr(people, "get", throttled)
-    monkeypatch.setattr(standing, "_now", lambda: began + 30)
+    monkeypatch.setattr(people_cache, "_now", lambda: began + 30)
     assert _ask(person.id_token, context)["sub"] == person.sub
-    monkeypatch.setattr(standing, "_now", lambda: began + 59)
+    monkeypatch.setattr(people_cache, "_now", lambda: began + 59)
     with pytest.raises(ClientError):
         _ask(person.id_token, context)
 
@@ -142,7 +142,7 @@ def test_a_role_that_allows_less_also_limits_the_keys(person: SignedIn, context:
     for group in ("owner", "reader"):
         change = "admin_remove_user_from_group" if group == "owner" else "admin_add_user_to_group"
         getattr(cognito, change)(UserPoolId=person.pool, Username=person.sub, GroupName=group)
-    standing.clear_cache()
+    people_cache.clear_cache()
     assert _ask(text, context)["scopes"] == "chat"
     assert _ask(person.id_token, context)["scopes"] == "chat", "whatever the token says of groups"
 

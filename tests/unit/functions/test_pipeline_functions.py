@@ -113,8 +113,8 @@ def _gate(
     [
         (30.0, 24.0, None, True, "20.0% lower"),
         (30.0, 29.4, None, True, "2.0% lower"),
-        (30.0, 29.5, None, False, "not better enough than the base model"),
-        (30.0, 35.0, None, False, "not better enough than the base model"),
+        (30.0, 29.5, None, False, "not sufficiently better than the base model"),
+        (30.0, 35.0, None, False, "not sufficiently better than the base model"),
         (30.0, 24.0, 25.0, True, "20.0% lower"),
         (30.0, 24.0, 23.0, False, "worse than the one that is live"),
         (30.0, float("nan"), 25.0, False, "diverged"),
@@ -288,7 +288,7 @@ def test_the_second_model_replaces_the_first_and_keeps_it_preloaded(
         ([_answer("v2", "A long tale of the quay", "length")], "reached the limit of the test"),
         ([_answer("v2", "the hill " * 60, "length"), _answer("v2")], "answers and stops"),
     ],
-    ids=["short", "long", "one of two in circles"],
+    ids=["short", "long", "one of two repeats itself"],
 )
 def test_it_asks_no_more_than_it_needs(
     *,
@@ -392,7 +392,7 @@ def test_long_answers_alone_do_not_fail() -> None:
     assert "reached the limit of the test" in judge("v1", [EndpointAnswer("v1", text, False)] * 3)
 
 
-def test_announce_tells_the_figures(resources: DeployedResources, context: LambdaContext) -> None:
+def test_the_message_has_the_figures(resources: DeployedResources, context: LambdaContext) -> None:
     _begin(context)
     run_records.enter(
         RUN, "Gate", base_perplexity=30.0, tuned_perplexity=24.0, version="v1", stories=12, words=9000

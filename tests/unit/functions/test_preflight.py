@@ -65,7 +65,7 @@ def _ample() -> dict[str, float]:
     return {need.name: 2 for need in needed(Settings()) if need.service == "sagemaker"}
 
 
-def test_an_account_that_may_have_all_goes_on(account: Callable[[Any], None], context: LambdaContext) -> None:
+def test_an_account_with_all_quotas_continues(account: Callable[[Any], None], context: LambdaContext) -> None:
     account(Quotas(_ample()))
     assert preflight(ASKED, context) == {"enough": True, "message": ""}
 

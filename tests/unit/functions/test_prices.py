@@ -1,4 +1,4 @@
-"""Which price counts, and how AWS is asked for it: a failure takes no price away and fails no deployment."""
+"""Which price applies, and how it is read from AWS: a failure removes no price and fails no deployment."""
 
 from collections.abc import Callable
 from typing import Any

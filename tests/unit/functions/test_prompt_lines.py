@@ -1,4 +1,4 @@
-"""What a line of a batch may be, and what is said of one that cannot be used."""
+"""The lines that a batch accepts, and the errors for those that it refuses."""
 
 import dataclasses
 import gzip
@@ -53,7 +53,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("line", "asks"), KINDS.values(), ids=KINDS.keys())
-def test_a_line_becomes_what_the_model_takes(line: Any, asks: dict[str, Any]) -> None:
+def test_a_line_becomes_a_request_that_the_model_accepts(line: Any, asks: dict[str, Any]) -> None:
     (read,) = _read(line)
     assert read.body == {**asks, "max_tokens": 100, "model": "v2"}
 
@@ -81,12 +81,12 @@ def test_a_field_beside_the_body_is_refused_on_demand() -> None:
     assert "Line 1: Unknown fields: line.max_tokens, line.priority, seeds." in refused.value.detail.message
 
 
-def test_a_plain_base_model_goes_on_with_plain_text() -> None:
+def test_a_plain_base_model_continues_plain_text() -> None:
     (line,) = _read("Once upon a hill", rules=Rules(MODELS, "base", 100, chat=False, context=4096))
     assert line.body == {"prompt": "Once upon a hill", "max_tokens": 100, "model": "base"}
 
 
-def test_a_line_may_say_more_than_the_batch_does() -> None:
+def test_a_line_may_override_the_batch() -> None:
     said = {"messages": ASKED, "model": "base", "max_tokens": 7, "temperature": 1, "top_k": 3, "n": 2}
     (line,) = _read({**said, "custom_id": "mine"})
     assert line.body == said
@@ -162,7 +162,7 @@ def test_a_line_that_would_harm_the_job_or_its_results_is_refused(line: str, say
 
 
 @pytest.mark.parametrize("line", [value[0] for value in POISONOUS.values()], ids=POISONOUS.keys())
-def test_no_strict_parser_takes_what_we_refuse_as_a_line_and_both_agree_on_the_rest(line: str) -> None:
+def test_strict_parsers_refuse_the_same_lines_and_read_the_others_alike(line: str) -> None:
     """pydantic's parser, in Rust, is the judge: what it refuses, we refuse."""
     try:
         pydantic_core.from_json(line, allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""A run waits until the bucket is quiet, and not for ever."""
+"""A run waits until no more stories arrive, but not longer than the maximum."""
 
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""A new version when the account may have no second instance: it replaces the endpoint in a quiet moment."""
+"""A new version without a second instance: it replaces the endpoint when nobody uses it."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from shared.models import versions
 from shared.runs import lock, run_records
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
-from tests.unit.functions.test_endpoint_manager_machine import RUN, World, world
+from tests.unit.functions.test_endpoint_manager_states import RUN, World, world
 
 __all__ = ["world"]
 
@@ -67,7 +67,7 @@ def test_a_conversation_is_not_interrupted(one: World) -> None:
     _look_until_passed(one, deployment)
 
 
-def test_new_questions_wait_while_the_last_answer_ends(one: World) -> None:
+def test_new_requests_wait_while_the_last_answer_ends(one: World) -> None:
     deployment = one.deploy("v2")
     for _ in range(16):
         one.message()
@@ -95,7 +95,7 @@ def test_a_question_that_came_at_the_same_moment_is_answered_to_its_end(one: Wor
 
 
 @pytest.mark.parametrize("starts", [True, False], ids=["answers badly", "does not start"])
-def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *, starts: bool) -> None:
+def test_the_live_version_is_restored_if_the_new_one_fails(one: World, *, starts: bool) -> None:
     one.time.pass_by(minutes=6)
     deployment = one.deploy("v2")
     one.sound = False
@@ -117,7 +117,7 @@ def test_the_live_version_comes_back_when_the_new_one_is_not_good(one: World, *,
 
 
 @pytest.mark.parametrize("after", range(1, 9), ids=lambda looks: f"{looks} looks")
-def test_the_live_version_comes_back_when_the_run_is_stopped(one: World, after: int) -> None:
+def test_the_live_version_is_restored_if_the_run_is_stopped(one: World, after: int) -> None:
     one.time.pass_by(minutes=6)
     deployment = one.deploy("v2")
     one.sound = False
@@ -152,7 +152,7 @@ def test_without_capacity_for_a_second_instance_it_goes_live_when_the_first_has_
     _look_until_passed(world, deployment, times=25)
 
 
-def test_a_shortage_does_not_condemn_the_version(world: World) -> None:
+def test_a_shortage_does_not_fail_the_version(world: World) -> None:
     assert lock.acquire(RUN, "arn")
     world.sagemaker.short = dict.fromkeys(instances.allowed_instances(), "quota")
     deployment = world.deploy("v2")

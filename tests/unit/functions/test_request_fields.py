@@ -1,4 +1,4 @@
-"""No field that nobody checked reaches the model, on any of the three ways to ask it."""
+"""No unchecked field reaches the model, on any of its three routes."""
 
 import json
 from collections.abc import Iterator
@@ -126,7 +126,7 @@ def test_only_plain_text_can_be_the_format(awake_v1: StandIn, api: TestClient) -
     assert "response_format" not in awake_v1.asked[0]
 
 
-def test_what_asks_for_nothing_is_taken(awake_v1: StandIn, api: TestClient) -> None:
+def test_fields_without_effect_are_accepted(awake_v1: StandIn, api: TestClient) -> None:
     """Clients send back what they received, with its empty fields."""
     nothing = {"tools": [], "tool_choice": "none", "echo": False, "chat_template": None, "audio": None}
     said = {"role": "assistant", "content": "Hi", "refusal": None, "tool_calls": None}
@@ -211,7 +211,7 @@ def test_fields_that_exclude_each_other_are_refused(
     assert awake_v1.asked == []
 
 
-def test_of_two_limits_the_one_that_counts_is_sent(awake_v1: StandIn, api: TestClient) -> None:
+def test_only_the_limit_that_applies_is_sent(awake_v1: StandIn, api: TestClient) -> None:
     body = {**HELLO, "max_tokens": 10**30, "max_completion_tokens": 5}
     assert api.post(CHAT, json=body).status_code == 200
     assert awake_v1.asked[0]["max_completion_tokens"] == 5

@@ -1,4 +1,4 @@
-"""A failed run is taken up again where it failed: once, with what it made, and only if it is still there."""
+"""A failed run is resumed where it failed: once, with its results, and only if they still exist."""
 
 import json
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def _executions(resources: DeployedResources) -> list[dict[str, Any]]:
 
 
 @pytest.mark.usefixtures("failed")
-def test_a_run_goes_on_with_its_evaluation_and_is_not_trained_again(
+def test_a_run_resumes_at_its_evaluation_and_is_not_trained_again(
     resources: DeployedResources, context: LambdaContext
 ) -> None:
     told = _start(context)
@@ -94,9 +94,7 @@ def test_a_run_goes_on_with_its_evaluation_and_is_not_trained_again(
 
 
 @pytest.mark.usefixtures("failed")
-def test_taking_it_up_twice_is_taking_it_up_once(
-    resources: DeployedResources, context: LambdaContext
-) -> None:
+def test_resuming_twice_is_resuming_once(resources: DeployedResources, context: LambdaContext) -> None:
     assert _start(context)["started"]
     again = _start(context)
     assert (again["started"], again["refused"]) == (False, True)
@@ -119,7 +117,7 @@ def test_the_first_state_opens_a_record_that_the_call_could_not(
 
 
 @pytest.mark.usefixtures("failed")
-def test_late_news_of_the_first_execution_does_not_fail_the_second(
+def test_a_late_event_of_the_first_execution_does_not_fail_the_second(
     resources: DeployedResources, context: LambdaContext
 ) -> None:
     _start(context)
@@ -173,7 +171,7 @@ def test_a_run_that_failed_before_anything_was_paid_for(
 
 
 @pytest.mark.parametrize("status", ["succeeded", "stopped_early"])
-def test_only_what_failed_is_taken_up(
+def test_only_a_failed_run_is_resumed(
     resources: DeployedResources, context: LambdaContext, status: Any
 ) -> None:
     run_records.create_run(RUN, "arn", "by hand")
@@ -182,7 +180,7 @@ def test_only_what_failed_is_taken_up(
     assert "There is no run" in start_run({"resume": "20260907-090000-ffff"}, context)["message"]
 
 
-def test_a_training_that_was_cut_off_goes_on_under_a_new_name(
+def test_an_interrupted_training_continues_under_a_new_name(
     resources: DeployedResources, failed: dict[str, Any], context: LambdaContext
 ) -> None:
     failed |= {"name": "Train", "at": "Preflight"}
@@ -286,7 +284,7 @@ def api(resources: DeployedResources, lambdas_at_once: None) -> Iterator[TestCli
 
 
 @pytest.mark.usefixtures("failed")
-def test_the_api_takes_it_up_or_says_why_not(api: TestClient, context: LambdaContext) -> None:
+def test_the_api_resumes_it_or_returns_the_reason(api: TestClient, context: LambdaContext) -> None:
     answer = api.post(f"/api/runs/{RUN}/resume")
     assert answer.status_code == 202, answer.text
     assert answer.json() == {

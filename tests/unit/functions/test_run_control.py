@@ -1,4 +1,4 @@
-"""Starting a run by hand, and stopping one: by whom, and what becomes of its record and its lock."""
+"""Starting and stopping a run by hand: by whom, and the effects on its record and its lock."""
 
 import io
 from collections.abc import Iterator
@@ -55,7 +55,7 @@ def test_a_person_starts_a_run(api: TestClient, resources: DeployedResources) ->
     assert execution["name"] == told["run_id"]
 
 
-def test_while_a_run_is_going_one_more_follows_it(api: TestClient) -> None:
+def test_one_more_run_follows_the_run_in_progress(api: TestClient) -> None:
     first = _started(api)
     again = api.post("/api/runs")
     assert again.status_code == 202
@@ -69,7 +69,7 @@ def test_while_a_run_is_going_one_more_follows_it(api: TestClient) -> None:
     assert held.pending
 
 
-def test_again_is_not_remembered_while_a_run_is_going_and_that_is_said(api: TestClient) -> None:
+def test_again_is_not_queued_behind_a_run_and_the_message_says_so(api: TestClient) -> None:
     """The run that follows is the one that new stories get, too."""
     _started(api)
     said = api.post("/api/runs", json={"again": True}).json()
@@ -119,7 +119,7 @@ def test_a_stopped_run_says_who_stopped_it_and_frees_the_lock(
     assert (late.status_code, late.json()["error"]["type"]) == (409, "has_ended")
 
 
-def test_stopping_twice_at_once_is_stopping_once(api: TestClient, context: LambdaContext) -> None:
+def test_two_concurrent_stops_are_one(api: TestClient, context: LambdaContext) -> None:
     run_id = _started(api)
     assert [api.post(f"/api/runs/{run_id}/stop").status_code for _ in range(2)] == [202, 202]
     record_failure(_ended(run_id), context)
@@ -132,7 +132,7 @@ def test_a_run_whose_execution_is_gone_has_ended(api: TestClient) -> None:
     assert (answer.status_code, answer.json()["error"]["type"]) == (409, "has_ended")
 
 
-def test_a_run_that_there_is_not(api: TestClient) -> None:
+def test_an_unknown_run(api: TestClient) -> None:
     answer = api.post(f"/api/runs/{RUN}/stop")
     assert answer.status_code == 404
     assert answer.json()["error"]["cure"] == "GET /api/runs lists the runs."

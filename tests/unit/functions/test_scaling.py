@@ -1,4 +1,4 @@
-"""More machines while the load asks for them, and a deployment that an alarm takes back."""
+"""More instances under load, and a deployment that an alarm rolls back."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -27,7 +27,7 @@ def _awake(sagemaker: StandIn, context: LambdaContext) -> None:
     assert handler(TICK, context)["status"] == "awake"
 
 
-def test_what_answers_is_scaled_by_the_answers_that_are_being_written(
+def test_the_endpoint_is_scaled_by_the_answers_in_progress(
     live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     handler({"action": "wake"}, context)
@@ -49,7 +49,7 @@ def test_what_answers_is_scaled_by_the_answers_that_are_being_written(
     assert changes.isdisjoint(sagemaker.calls[before:]), "a second tick changes nothing"
 
 
-def test_one_machine_is_scaled_by_nobody(
+def test_a_single_instance_is_not_scaled(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -57,7 +57,7 @@ def test_one_machine_is_scaled_by_nobody(
     assert sagemaker.scalable is None
 
 
-def test_nothing_scales_what_sleeps(
+def test_a_sleeping_endpoint_is_not_scaled(
     live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -76,7 +76,7 @@ def test_what_a_deletion_by_hand_left_behind_is_taken_away(
 
 @pytest.mark.parametrize("most", [1, 2])
 @pytest.mark.usefixtures("live_v1", "scaled")
-def test_a_lower_limit_lets_machines_go(
+def test_a_lower_limit_releases_instances(
     sagemaker: StandIn,
     context: LambdaContext,
     monkeypatch: pytest.MonkeyPatch,
@@ -91,7 +91,7 @@ def test_a_lower_limit_lets_machines_go(
     assert (sagemaker.scalable or {}).get("MaxCapacity") == (2 if most == 2 else None)
 
 
-def test_an_endpoint_on_another_machine_is_scaled_again(
+def test_an_endpoint_on_another_instance_is_scaled_again(
     live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -104,7 +104,7 @@ def test_an_endpoint_on_another_machine_is_scaled_again(
     assert sagemaker.scalable is not None
 
 
-def test_scaling_that_cannot_be_ended_does_not_keep_a_machine(
+def test_scaling_that_cannot_be_stopped_does_not_keep_an_instance(
     live_v1: str,
     scaled: None,
     sagemaker: StandIn,
@@ -145,7 +145,7 @@ def test_a_new_version_is_watched_while_the_one_before_it_stays(
     assert len(names) == 2
 
 
-def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
+def test_a_restored_version_is_not_rolled_back_by_alarms_for_the_replaced_one(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     _awake(sagemaker, context)
@@ -153,7 +153,7 @@ def test_what_is_put_back_is_not_taken_back_by_alarms_for_what_it_replaces(
     assert "DeploymentConfig" not in sagemaker.updates[-1]
 
 
-def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
+def test_an_alarm_that_is_already_active_is_about_the_version_to_be_replaced(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     """Whoever goes back because the live version fails would be sent back to it."""
@@ -173,7 +173,7 @@ def test_an_alarm_that_rings_already_rings_for_what_is_replaced(
 
 
 @pytest.mark.parametrize("rings", [True, False])
-def test_a_rollback_says_which_alarm_rang(
+def test_a_rollback_names_the_alarm_that_fired(
     resources: DeployedResources, live_v1: str, sagemaker: StandIn, context: LambdaContext, rings: bool
 ) -> None:
     _awake(sagemaker, context)

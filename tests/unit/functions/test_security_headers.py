@@ -1,4 +1,4 @@
-"""Every answer of the API has the headers, whoever in the app gave it, and none lets another origin in."""
+"""Every response of the API has the security headers, and none allows another origin."""
 
 import httpx2
 import pytest

@@ -1,4 +1,4 @@
-"""What costs is refused with 402 once the month has no money for it, by whichever way it is asked for."""
+"""Paid work is refused with 402 when the month has no money for it, however it is requested."""
 
 import time
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ def test_starting_a_batch_is_refused_beyond_the_limit(api: TestClient, spent: No
 
 
 @pytest.mark.parametrize(
-    ("state", "needs"), [("Preflight", "A run"), ("Evaluate", "The evaluation"), ("Deploy", "The machine")]
+    ("state", "needs"), [("Preflight", "A run"), ("Evaluate", "The evaluation"), ("Deploy", "The instance")]
 )
 def test_resuming_a_run_is_refused_beyond_the_limit(
     api: TestClient, spent: None, monkeypatch: pytest.MonkeyPatch, state: str, needs: str

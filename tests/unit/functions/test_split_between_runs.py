@@ -1,4 +1,4 @@
-"""The split's ledger goes from run to run, and stays with each run so that it can be repeated."""
+"""The split's ledger passes from run to run, and stays with each run so that it can be repeated."""
 
 import json
 from typing import Any

@@ -119,7 +119,7 @@ def test_what_could_not_be_hosted_is_refused_before_anything_large_is_copied(
     assert "Contents" not in clients.s3().list_objects_v2(Bucket=resources.artifacts, Prefix="base-models/")
 
 
-def test_a_model_that_was_staged_before_this_was_asked_is_looked_at_too(
+def test_a_model_that_was_staged_before_this_check_is_checked_too(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext
 ) -> None:
     prefix = s3_keys.base_model("smollm2-135m", "r1")
@@ -165,7 +165,7 @@ class Hurried(Context):
         return 31_000
 
 
-def test_it_goes_on_in_the_next_call_when_the_time_is_up(
+def test_staging_continues_in_the_next_call_when_the_time_is_over(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext
 ) -> None:
     hub.slow = SHARD
@@ -214,7 +214,7 @@ def test_a_refusal_that_passes_is_waited_for(
         assert 0.5 <= first <= 1 <= second <= 2
 
 
-def test_a_refusal_for_longer_than_the_call_may_take_is_left_to_the_next(
+def test_a_refusal_for_longer_than_the_call_is_left_to_the_next(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[COMMIT] = [Hiccup(429, {"Retry-After": format_datetime(clock.now() + timedelta(days=1))})]
@@ -228,7 +228,7 @@ def test_a_refusal_for_longer_than_the_call_may_take_is_left_to_the_next(
 
 
 @pytest.mark.aws_fact
-def test_a_connection_that_breaks_is_taken_up_where_it_broke(
+def test_a_broken_connection_is_resumed_where_it_broke(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), Hiccup(breaks_after=2 * 2**20)]
@@ -242,7 +242,7 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(
 
 
 @pytest.mark.aws_fact
-def test_the_next_call_goes_on_in_the_middle_of_a_file(
+def test_the_next_call_continues_in_the_middle_of_a_file(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]
@@ -266,7 +266,7 @@ def test_a_hub_that_knows_no_ranges_sends_the_file_again(
     assert _body(resources) == FILES[SHARD]
 
 
-def test_a_file_that_changed_in_between_is_begun_anew(
+def test_a_file_that_changed_in_between_is_started_again(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20, headers={"X-Linked-ETag": '"another"'})]
@@ -275,7 +275,7 @@ def test_a_file_that_changed_in_between_is_begun_anew(
     assert _body(resources) == FILES[SHARD]
 
 
-def test_parts_that_do_not_belong_together_are_found_out(
+def test_a_damaged_part_of_an_earlier_call_is_detected(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     """The first part is damaged, and its hash died with the call that received it."""
@@ -288,7 +288,7 @@ def test_parts_that_do_not_belong_together_are_found_out(
     assert _body(resources) == whole
 
 
-def test_an_upload_that_s3_has_forgotten_is_begun_anew(
+def test_an_upload_that_s3_has_deleted_is_started_again(
     resources: DeployedResources, hub: SmallHub, context: LambdaContext, waits: list[float]
 ) -> None:
     hub.hiccups[SHARD] = [Hiccup(breaks_after=6 * 2**20), *[Hiccup(503)] * 7]

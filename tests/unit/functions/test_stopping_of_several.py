@@ -1,4 +1,4 @@
-"""Stop ends the generation of an endpoint of several instances, whichever of them writes the answer.
+"""A stop ends the generation of an endpoint of several instances, whichever of them writes the answer.
 
 The real `name_adapter.py` stands before each instance, and a request goes to the instance with the fewest
 outstanding ones, as LEAST_OUTSTANDING_REQUESTS has it.

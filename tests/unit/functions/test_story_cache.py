@@ -1,4 +1,4 @@
-"""A file that has not changed is not read again; one that is gone leaves nothing behind."""
+"""A file that has not changed is not read again; a deleted one leaves nothing behind."""
 
 import json
 from pathlib import Path
@@ -154,7 +154,7 @@ def test_a_deleted_story_leaves_no_text_behind(resources: DeployedResources, con
     assert b"two.md" not in left, "what the file held before it was changed is gone too"
 
 
-def test_a_batch_that_was_cut_off_goes_on_where_it_was(
+def test_an_interrupted_batch_continues_where_it_was(
     resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drop(resources, {f"{letter}.txt": prose(ord(letter)).encode() for letter in "abcdef"})
@@ -246,7 +246,7 @@ def test_nothing_is_left_of_a_batch_that_was_written_before_its_function_was_end
 
 
 @pytest.mark.parametrize("code", ["AccessDenied", "InvalidObjectState", "KMS.DisabledException"])
-def test_a_file_that_becomes_unreadable_after_it_was_listed_costs_itself(
+def test_a_file_that_becomes_unreadable_after_it_was_listed_is_rejected_alone(
     resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     _drop(resources, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})
@@ -266,7 +266,7 @@ def test_a_file_that_becomes_unreadable_after_it_was_listed_costs_itself(
     assert _read(resources, context, SECOND)[0]["records"] == 2, "it is not held against the file for ever"
 
 
-def test_a_download_that_breaks_off_costs_its_file(
+def test_an_interrupted_download_rejects_only_its_file(
     resources: DeployedResources, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _drop(resources, {"a.txt": prose(1).encode(), "b.txt": prose(2).encode()})

@@ -1,4 +1,4 @@
-"""The table's own calls, where they do more than pass values on."""
+"""Calls of the table that do more than pass values on."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from shared.aws import clients
 from tests.unit.functions.conftest import DeployedResources
 
 
-def test_items_read_together_come_in_the_order_that_was_asked(resources: DeployedResources) -> None:
+def test_items_read_together_keep_the_requested_order(resources: DeployedResources) -> None:
     table.put("POINTERS", "LIVE", {"version": "v1"})
     table.put("HOSTING", "STATE", {"status": "awake"})
     state, nothing, live = table.get_all([("HOSTING", "STATE"), ("MODELS", "v7"), ("POINTERS", "LIVE")])
@@ -20,7 +20,7 @@ def test_items_read_together_come_in_the_order_that_was_asked(resources: Deploye
     )
 
 
-def test_what_dynamodb_had_no_room_for_is_asked_again(
+def test_items_that_dynamodb_did_not_return_are_requested_again(
     resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.put("POINTERS", "LIVE", {"version": "v1"})
@@ -41,7 +41,7 @@ def test_what_dynamodb_had_no_room_for_is_asked_again(
 
 
 @pytest.mark.aws_fact
-def test_a_transaction_that_met_another_is_tried_again(
+def test_a_conflicting_transaction_is_retried(
     resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waits: list[float] = []

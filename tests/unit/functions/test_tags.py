@@ -1,4 +1,4 @@
-"""Everything made at run time carries the app's tag: found by reading every call that makes something."""
+"""Everything created at run time has the app's tag, found by reading every call that creates something."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Batches: from a file of prompts to a transform job and its answers; none is forgotten, none overruns."""
+"""Batches: from a file of prompts to a transform job and its answers."""
 
 import io
 import json
@@ -190,7 +190,7 @@ def test_a_bad_line_is_refused_before_anything_is_made(
     assert not sagemaker.calls
 
 
-def test_what_is_too_much_is_refused(api: TestClient) -> None:
+def test_a_request_over_a_limit_is_refused(api: TestClient) -> None:
     large = api.post("/api/batches", json={"size": 21 * 2**20})
     assert (large.status_code, large.json()["error"]["type"]) == (413, "file_too_large")
     slow = _made(api, b"\n".join([b"a prompt"] * 10_000), max_tokens=3500)
@@ -213,7 +213,7 @@ def test_there_is_no_batch_before_there_is_a_model(resources: DeployedResources,
     assert (refused.status_code, refused.json()["error"]["type"]) == (409, "no_model_yet")
 
 
-def test_nobody_sees_anothers_batch(api: TestClient, worker: _Worker) -> None:
+def test_nobody_sees_another_persons_batch(api: TestClient, worker: _Worker) -> None:
     batch_id = _started(api, worker)
     other = caller_headers("u2")
     assert api.get("/api/batches", headers=other).json() == {"batches": []}
@@ -229,7 +229,7 @@ def test_nobody_sees_anothers_batch(api: TestClient, worker: _Worker) -> None:
     assert [one["batch_id"] for one in api.get("/api/batches").json()["batches"]] == [batch_id]
 
 
-def test_so_many_are_going_and_no_more(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
+def test_concurrent_batches_are_limited(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
     first, second = _started(api, worker), _started(api, worker)
     third = _made(api)
     api.post(f"/api/batches/{third}/check")
@@ -272,7 +272,9 @@ def test_a_batch_that_is_stopped_while_it_is_packed_makes_no_job(
     assert batch_records.list_active_ids() == []
 
 
-def test_no_machine_is_told_with_its_cure(api: TestClient, worker: _Worker, sagemaker: StandIn) -> None:
+def test_a_missing_instance_is_reported_with_its_cure(
+    api: TestClient, worker: _Worker, sagemaker: StandIn
+) -> None:
     sagemaker.over_quota.add("ml.g6.xlarge")
     batch_id = _started(api, worker)
     failed = api.get(f"/api/batches/{batch_id}").json()
@@ -351,7 +353,7 @@ def test_a_job_that_the_table_forgot_is_stopped(
     }
 
 
-def test_the_endpoint_manager_looks_at_jobs_also_where_the_endpoint_cannot_be_seen(
+def test_the_endpoint_manager_checks_jobs_even_if_the_endpoint_cannot_be_described(
     api: TestClient,
     worker: _Worker,
     sagemaker: StandIn,
@@ -380,7 +382,7 @@ def test_a_batch_whose_worker_died_ends(api: TestClient, worker: _Worker, contex
     assert batch_records.list_active_ids() == []
 
 
-def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
+def test_a_stop_that_sagemaker_did_not_receive_is_repeated(
     api: TestClient, worker: _Worker, sagemaker: StandIn, context: LambdaContext
 ) -> None:
     batch_id = _started(api, worker)
@@ -389,7 +391,7 @@ def test_a_stop_that_sagemaker_never_heard_of_is_said_again(
     assert _job(sagemaker)["TransformJobStatus"] == "Stopping"
 
 
-def test_a_place_is_freed_also_where_its_holder_died_before_it_could(
+def test_a_slot_is_released_even_if_its_holder_died(
     resources: DeployedResources, context: LambdaContext
 ) -> None:
     made = {"name": "p", "model": "base", "max_tokens": 5, "instance": "ml.g6.xlarge"}
@@ -445,7 +447,7 @@ def test_the_archive_has_the_bundle_and_is_made_once(
     assert packed()["LastModified"] == first["LastModified"]
 
 
-def test_a_bundle_that_was_made_anew_is_packed_anew(
+def test_a_bundle_that_was_rebuilt_is_packed_again(
     resources: DeployedResources, api: TestClient, live_v1: str
 ) -> None:
     """Activated again, a version has another one beside it, which the archive of before does not have."""
@@ -461,7 +463,7 @@ def test_a_bundle_that_was_made_anew_is_packed_anew(
         assert content is not None and content.read() == b"x" * 20
 
 
-def test_a_bundle_that_is_gone_is_told(resources: DeployedResources, worker: _Worker, live_v1: str) -> None:
+def test_a_missing_bundle_is_reported(resources: DeployedResources, worker: _Worker, live_v1: str) -> None:
     with TestClient(app, headers=caller_headers()) as client:
         batch_id = _started(client, worker)
         failed = client.get(f"/api/batches/{batch_id}").json()

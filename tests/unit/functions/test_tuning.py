@@ -1,4 +1,4 @@
-"""The search: what it may cost is decided before it starts, and its best trial goes on."""
+"""The search: its cost is limited before it starts, and its best trial is evaluated."""
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -63,7 +63,7 @@ def test_a_search_takes_no_longer_than_one_training_may(resources: DeployedResou
     assert 4 * (limit["MaxWaitTimeInSeconds"] - limit["MaxRuntimeInSeconds"]) <= SPOT_WAIT_HOURS * 3600
 
 
-def test_no_search_where_it_is_off_or_its_price_is_not_known(resources: DeployedResources) -> None:
+def test_no_search_if_it_is_off_or_its_price_is_not_known(resources: DeployedResources) -> None:
     common = environment.common()
     assert job_plan.plan_search(common, _settings(budget=10, tune=False), RUN, {}, 10, price=PRICE) is None
     assert job_plan.plan_search(common, _settings(budget=10), RUN, {}, 10, price=None) is None

@@ -1,4 +1,4 @@
-"""A form to upload with is permission for one key, one size and one type, and nothing else."""
+"""An upload form permits one key, one size and one type."""
 
 import base64
 import io
@@ -49,7 +49,7 @@ def _send(
 
 
 @pytest.mark.parametrize("name", [name for name, _ in BAD.values()], ids=BAD.keys())
-def test_there_is_no_form_for_a_name_that_is_none(api: TestClient, name: str) -> None:
+def test_there_is_no_form_for_an_invalid_name(api: TestClient, name: str) -> None:
     body = json.dumps({"name": name, "size": 3}).encode()
     for path in ("/api/stories", "/api/batches"):
         refused = api.post(path, content=body, headers={"Content-Type": "application/json"})
@@ -83,7 +83,7 @@ def test_no_form_is_made_for_a_key_that_s3_would_change(resources: DeployedResou
     ],
     ids=str,
 )
-def test_s3_takes_nothing_but_what_the_form_is_for(
+def test_s3_accepts_only_what_the_form_is_for(
     api: TestClient, resources: DeployedResources, instead: dict[str, str | None]
 ) -> None:
     form = _form(api, "tales/a.txt", 4)

@@ -1,4 +1,4 @@
-"""Limits: tokens a day, answers at once, messages and room for an answer, each refused with one message."""
+"""Limits: tokens a day, concurrent answers, messages and the length of an answer, each with its error."""
 
 import threading
 import time
@@ -64,7 +64,9 @@ def test_the_tokens_of_every_answer_are_counted(awake: StandIn, api: TestClient)
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_answer_that_broke_off_counts_what_came(awake: StandIn, api: TestClient, stream: bool) -> None:
+def test_an_interrupted_answer_counts_its_tokens_so_far(
+    awake: StandIn, api: TestClient, stream: bool
+) -> None:
     awake.stream, awake.dies = [WORD] * 3, True
     api.post(CHAT, json={**HELLO, "stream": stream})
     assert _day()["tokens"] == GUESSED + 3
@@ -77,7 +79,7 @@ def test_what_the_model_refused_costs_nothing(awake: StandIn, api: TestClient) -
     assert usage.today("u1") == usage.Today(tokens=0, answering=0)
 
 
-def test_an_answer_is_not_taken_back_where_its_tokens_cannot_be_written_down(
+def test_an_answer_stays_if_its_tokens_cannot_be_recorded(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(slot: usage.RequestSlot, tokens: int) -> None:
@@ -89,7 +91,7 @@ def test_an_answer_is_not_taken_back_where_its_tokens_cannot_be_written_down(
     assert answer.text.endswith("data: [DONE]\n\n")
 
 
-def test_hanging_up_does_not_escape_the_budget(awake: StandIn) -> None:
+def test_disconnecting_does_not_evade_the_token_limit(awake: StandIn) -> None:
     awake.stream, awake.part_seconds = [WORD] * 2000, 0.01
     with running() as url:
         request = {**HELLO, "stream": True}
@@ -140,7 +142,7 @@ def test_a_key_uses_the_day_of_the_person_who_made_it(awake: StandIn, api: TestC
 
 
 @pytest.mark.parametrize("more", [{}, {"stream": True}, {"stream": True, "wait": True}])
-def test_a_key_that_asks_too_often_has_nothing_asked_or_woken(
+def test_a_key_over_its_rate_limit_neither_asks_nor_wakes_the_model(
     awake: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
 ) -> None:
     woken: list[str] = []
@@ -178,7 +180,7 @@ def test_openais_client_does_not_ask_again_all_day(awake: StandIn, monkeypatch: 
     assert time.monotonic() - started < 30, "sixty tries would take minutes"
 
 
-def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClient) -> None:
+def test_concurrent_answers_are_limited(awake: StandIn, api: TestClient) -> None:
     slots = [usage.begin("u1")[0] for _ in range(limits.MAX_CONCURRENT_ANSWERS)]
     refused = api.post(CHAT, json=HELLO)
     assert refused.status_code == 429
@@ -190,7 +192,7 @@ def test_only_so_many_answers_are_written_at_once(awake: StandIn, api: TestClien
     assert api.post(CHAT, json=HELLO).status_code == 200
 
 
-def test_of_many_questions_at_once_exactly_four_are_answered(resources: DeployedResources) -> None:
+def test_exactly_four_of_many_concurrent_requests_are_answered(resources: DeployedResources) -> None:
     together = threading.Barrier(12)
 
     def ask(number: int) -> int:
@@ -202,7 +204,7 @@ def test_of_many_questions_at_once_exactly_four_are_answered(resources: Deployed
     assert places == list(range(1, 13))
 
 
-def test_an_answer_whose_function_died_is_forgotten(
+def test_an_answer_whose_function_died_expires(
     resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = clock.instant("2026-09-30T12:00:00.000Z")
@@ -216,7 +218,7 @@ def test_an_answer_whose_function_died_is_forgotten(
     assert LONGEST_ANSWER.to_seconds() == usage.LONGEST_ANSWER_SECONDS
 
 
-def test_a_chat_has_so_many_messages(awake: StandIn, api: TestClient) -> None:
+def test_a_chat_has_a_maximum_of_messages(awake: StandIn, api: TestClient) -> None:
     message = HELLO["messages"][0] | {"content": "x"}
     assert api.post(CHAT, json={"messages": [message] * 200}).status_code == 200
     refused = api.post(CHAT, json={"messages": [message] * 203})

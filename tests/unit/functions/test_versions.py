@@ -1,4 +1,4 @@
-"""Versions: a yes before one answers, going back to an earlier one, and one lock for all of it."""
+"""Versions: approval before one answers, returning to an earlier one, and one lock for all of it."""
 
 import json
 from collections.abc import Iterator
@@ -119,7 +119,7 @@ def test_the_setting_decides_who_approves(
     assert ("waits for your approval" in registered["message"]) is (status == "pending")
 
 
-def test_the_owner_is_told_how_to_answer(
+def test_the_owner_gets_the_commands_to_answer(
     resources: DeployedResources, context: LambdaContext, letters: Letters
 ) -> None:
     lock.acquire(RUN, "arn:e")
@@ -133,7 +133,7 @@ def test_the_owner_is_told_how_to_answer(
     assert lock.holder() is None, "a model may wait for weeks; the next run must not"
 
 
-def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
+def test_an_approval_on_the_page_goes_through_the_registry_and_deploys(
     *,
     resources: DeployedResources,
     context: LambdaContext,
@@ -160,7 +160,7 @@ def test_a_yes_on_the_page_goes_through_the_registry_and_deploys(
     assert api.post("/api/models/v1/approve").json()["message"] == "v1 is approved already."
 
 
-def test_a_crash_before_the_yes_is_noted_starts_one_run(
+def test_a_crash_before_the_approval_is_recorded_starts_one_run(
     resources: DeployedResources, context: LambdaContext, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _save("v4", "pending")
@@ -189,7 +189,7 @@ def test_a_package_that_a_run_approves_by_itself_starts_nothing_more(
     ("before", "after"),
     [("pending", "rejected"), ("approved", "rejected"), ("live", "live"), ("previous", "previous")],
 )
-def test_a_no_leaves_what_answers(
+def test_a_rejection_leaves_the_live_version(
     resources: DeployedResources, context: LambdaContext, before: VersionStatus, after: str
 ) -> None:
     _save("v2", before)
@@ -277,7 +277,7 @@ def test_a_version_that_is_not_loaded_is_deployed(
         ("previous", "reject", "in_use"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_cure(
+def test_an_invalid_review_is_refused_with_a_cure(
     resources: DeployedResources, api: TestClient, status: VersionStatus, call: str, kind: str
 ) -> None:
     _save("v5", status)
@@ -298,7 +298,7 @@ def test_a_version_of_another_base_is_refused_everywhere(
         activate(event, context)
 
 
-def test_what_is_chosen_during_a_run_comes_after_it(
+def test_a_version_that_is_activated_during_a_run_follows_it(
     resources: DeployedResources, context: LambdaContext, api: TestClient
 ) -> None:
     going = start_run({"reason": "stories arrived"}, context)["run_id"]
@@ -316,7 +316,9 @@ def test_what_is_chosen_during_a_run_comes_after_it(
     assert json.loads(target["Input"])["version"] == "v1"
 
 
-def test_a_dead_lock_loses_nothing_that_is_owed(resources: DeployedResources, context: LambdaContext) -> None:
+def test_taking_over_a_dead_lock_keeps_its_requests(
+    resources: DeployedResources, context: LambdaContext
+) -> None:
     dead = "arn:aws:states:us-east-1:123456789012:execution:gone:x"
     lock.acquire("20260801-000000-dead", dead)
     lock.request_rerun("20260801-000000-dead")
@@ -324,7 +326,7 @@ def test_a_dead_lock_loses_nothing_that_is_owed(resources: DeployedResources, co
     assert start_run({"version": "v1", "reason": "chosen"}, context)["started"]
     held = lock.holder()
     assert held is not None
-    assert held.pending, "the stories' run is still owed"
+    assert held.pending, "the run of the new stories is still queued"
 
 
 def test_versions_are_listed_newest_first(resources: DeployedResources, api: TestClient) -> None:

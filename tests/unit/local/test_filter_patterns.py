@@ -57,6 +57,6 @@ def test_what_cloudwatch_would_refuse_is_refused(pattern: str) -> None:
         ("500", "-", True),  # the authorizer failed
     ],
 )
-def test_only_what_nobody_foresaw_is_a_fault(status: str, function_status: str, is_fault: bool) -> None:
+def test_only_an_unexpected_error_is_a_fault(status: str, function_status: str, is_fault: bool) -> None:
     line = json.dumps({"status": status, "functionStatus": function_status})
     assert compile_pattern(FAULTS_PATTERN)(line) is is_fault

@@ -1,4 +1,4 @@
-"""Containers are used by their digest as soon as it was looked up."""
+"""Containers are used by their digest once it has been looked up."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""The container images, and what is kept of the answers to the question for them."""
+"""The container images, and the cache of the sagemaker package's answers."""
 
 import importlib.util
 import json
@@ -18,11 +18,11 @@ _REQUIREMENTS = Path(__file__).resolve().parents[2] / "container" / "requirement
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file of answers of this test's own, which is not there yet."""
     file = tmp_path / ".build" / "container-images.json"
-    monkeypatch.setattr(containers, "KEPT_ANSWERS", file)
+    monkeypatch.setattr(containers, "CACHED_ANSWERS", file)
     return file
 
 
-def test_the_second_question_needs_no_package(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_second_look_up_needs_no_package(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     image = containers.training_image(_REGION, _INSTANCE)
     assert f".dkr.ecr.{_REGION}.amazonaws.com/huggingface-pytorch-training:" in image
     monkeypatch.setitem(sys.modules, "sagemaker.core", None)
@@ -39,7 +39,7 @@ def test_another_version_of_the_package_is_asked_again(kept: Path, monkeypatch: 
     assert len(json.loads(kept.read_text())) == 2
 
 
-def test_a_file_that_was_cut_off_is_written_anew(kept: Path) -> None:
+def test_a_truncated_file_is_written_again(kept: Path) -> None:
     kept.parent.mkdir()
     kept.write_text('{"cut')
     image = containers.hosting_image(_REGION, _INSTANCE)

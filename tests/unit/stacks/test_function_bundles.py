@@ -1,4 +1,4 @@
-"""The functions' code: fetched beforehand, hashed by what matters, and told plainly where it is missing."""
+"""The functions' code: fetched beforehand, hashed by its sources, with a plain error if it is missing."""
 
 import subprocess
 import zipfile

@@ -1,4 +1,4 @@
-"""The functions' packages have bytecode beside them where this Python is theirs."""
+"""The functions' packages have bytecode beside them if this Python is theirs."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Under a limit every instance that the settings allow has a price, or the app says so at synth."""
+"""Under a limit every instance that the settings allow has a price, or synth reports it."""
 
 from contracts.instances import GPU_OF_INSTANCE
 from contracts.settings import Settings

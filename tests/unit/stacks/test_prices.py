@@ -1,4 +1,4 @@
-"""What the settings may have billed, and which of it has no price yet."""
+"""The instances that the settings may have billed, and those without a price."""
 
 from contracts.settings import Settings
 from stacks import prices

@@ -1,4 +1,4 @@
-"""The settings: every wrong value gets one plain error, and nothing else ever does."""
+"""The settings: every wrong value gets one plain error, and no other error occurs."""
 
 import json
 import re
@@ -36,7 +36,7 @@ def test_values_of_the_command_line_are_strings() -> None:
     assert (settings.idle_minutes, settings.monthly_budget_usd) == (0.5, 20)
 
 
-def test_keys_of_the_cdk_are_passed_over() -> None:
+def test_keys_of_the_cdk_are_ignored() -> None:
     assert read({"aws:cdk:enable-path-metadata": True, "@aws-cdk/core:x": "y", "tree-x": {}}) == Settings()
 
 
@@ -96,11 +96,13 @@ def test_a_wrong_value_is_named_with_its_cure(key: str, value: Any, says: str) -
         ([], []),
     ],
 )
-def test_other_machines_are_a_list_or_names_with_commas(given: str | list[str], read_as: list[str]) -> None:
+def test_fallback_instances_are_a_list_or_names_with_commas(
+    given: str | list[str], read_as: list[str]
+) -> None:
     assert read({"hosting_fallback_instances": given}).fallbacks == read_as
 
 
-def test_of_the_default_machines_those_count_that_the_model_fits() -> None:
+def test_default_fallback_instances_that_are_too_small_are_skipped() -> None:
     large = {
         "base_model": "llama-3.1-8b",
         "huggingface_token_secret": "hf",
@@ -119,26 +121,26 @@ def test_of_the_default_machines_those_count_that_the_model_fits() -> None:
         (["ml.p3.2xlarge"], "CUDA 13"),
     ],
 )
-def test_another_machine_must_be_one_that_can_host(names: str | list[str], says: str) -> None:
+def test_a_fallback_instance_must_be_able_to_host(names: str | list[str], says: str) -> None:
     assert says in _faults(hosting_fallback_instances=names)["hosting_fallback_instances"]
 
 
-def test_another_machine_that_is_named_must_be_large_enough() -> None:
+def test_a_fallback_instance_that_is_named_must_be_large_enough() -> None:
     larger = {"base_model": "someone/story-14B", "training_instance": "ml.g6e.xlarge"}
     faults = _faults(**larger, hosting_instance="ml.g6e.xlarge", hosting_fallback_instances="ml.g5.xlarge")
     assert "GB of GPU memory for hosting" in faults["hosting_fallback_instances"]
 
 
-def test_all_wrong_values_are_told_at_once() -> None:
+def test_all_wrong_values_are_reported_at_once() -> None:
     faults = _faults(spot="maybe", quiet_seconds=1, base_model="gpt-3", training_instance="ml.m5.xlarge")
     assert set(faults) == {"spot", "quiet_seconds", "base_model", "training_instance"}
 
 
-def test_a_mistyped_key_is_not_taken_silently() -> None:
+def test_a_mistyped_key_is_not_ignored() -> None:
     assert "Did you mean quiet_seconds" in _faults(quite_seconds=60)["quite_seconds"]
 
 
-def test_a_model_too_large_for_its_instance_is_told_what_fits() -> None:
+def test_a_model_too_large_for_its_instance_gets_one_that_fits() -> None:
     faults = _faults(base_model="llama-3.1-8b", huggingface_token_secret="hf")
     assert "Give ml.g6e.xlarge" in faults["training_instance"]
     assert read(
@@ -190,7 +192,7 @@ def test_prices_can_be_given_in_cdk_json_and_on_the_command_line(
         (5, "Give dollars an hour by instance"),
     ],
 )
-def test_a_price_that_cannot_be_is_told_with_its_cure(given: object, says: str) -> None:
+def test_an_invalid_price_is_refused_with_its_cure(given: object, says: str) -> None:
     assert says in _faults(instance_prices_usd=given)["instance_prices_usd"]
 
 
@@ -210,7 +212,7 @@ _VALUES = st.one_of(
 
 
 @given(st.dictionaries(st.sampled_from(list(Settings.model_fields)), _VALUES))
-def test_whatever_is_given_is_taken_or_told(context: dict[str, Any]) -> None:
+def test_any_value_is_accepted_or_reported(context: dict[str, Any]) -> None:
     try:
         settings = read(context)
     except SettingsError as error:
@@ -261,7 +263,7 @@ def test_a_training_that_nothing_could_evaluate_is_refused() -> None:
     assert "Give ml.p5.4xlarge, or add it to hosting_fallback_instances" in faults["training_instance"]
 
 
-def test_batches_run_on_machines_that_transform_jobs_can_have() -> None:
+def test_batches_run_on_instances_that_transform_jobs_can_have() -> None:
     allowed = _enumeration("TransformInstanceType")
     for instance in GPU_OF_INSTANCE:
         # p2, p3 and the like are too old for the containers

@@ -47,10 +47,10 @@ def _one_round(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tale(number: int, places: tuple[str, ...] = PLACES, doings: tuple[str, ...] = DOINGS) -> str:
     """Make a different tale for each number, of words that all tales share."""
-    lot = random.Random(number)  # noqa: S311
+    rng = random.Random(number)  # noqa: S311
     sentence = "The {} {} by the {}."
     return " ".join(
-        sentence.format(lot.choice(places), lot.choice(doings), lot.choice(places)) for _ in range(7)
+        sentence.format(rng.choice(places), rng.choice(doings), rng.choice(places)) for _ in range(7)
     )
 
 
@@ -138,7 +138,7 @@ def test_one_repeated_story_is_memorized(base_model: Path, tmp_path: Path) -> No
     bad = trained(tmp_path / "ml", base_model, one, epochs=12, lora_rank=16)
     found, refusal = judged(bad, base_model)
     assert found.candidate.writing.longest_extract >= 12, found.candidate
-    assert "knows your stories by heart" in refusal
+    assert "has memorised your stories" in refusal
 
 
 def test_noise_is_not_better_than_the_base(good: Job, base_model: Path, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ def test_noise_is_not_better_than_the_base(good: Job, base_model: Path, tmp_path
     noise = {name: torch.randn_like(value) for name, value in load_file(weights).items()}
     save_file(noise, weights)
     _, refusal = judged(bad, base_model)
-    assert "not better enough than the base model" in refusal
+    assert "not sufficiently better than the base model" in refusal
 
 
 def test_a_model_trained_without_endings_does_not_stop(base_model: Path, tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ def test_a_copied_run_is_found_with_its_length() -> None:
 
 
 def test_longest_runs_match_difflib() -> None:
-    lot = random.Random(3)  # noqa: S311
+    rng = random.Random(3)  # noqa: S311
     for _ in range(20):
-        told, own = ([lot.choice("abc") for _ in range(60)] for _ in range(2))
+        told, own = ([rng.choice("abc") for _ in range(60)] for _ in range(2))
         match = difflib.SequenceMatcher(None, own, told, autojunk=False).find_longest_match()
         runs = {tuple(told[at : at + 12]) for at in range(49)}
         found = measure_copying([" ".join(own)], [" ".join(told)])
@@ -65,12 +65,12 @@ def test_sentences_are_counted_in_words() -> None:
 
 
 def test_the_authors_own_text_is_nearer_than_a_strangers() -> None:
-    lot = random.Random(1)  # noqa: S311
+    rng = random.Random(1)  # noqa: S311
 
     def text(share: float, sentence: int, count: int) -> str:
         """`share` of the words are small ones."""
         chosen = [
-            lot.choice(["and", "but", "so"] if lot.random() < share else ["sea", "hill"])
+            rng.choice(["and", "but", "so"] if rng.random() < share else ["sea", "hill"])
             for _ in range(count)
         ]
         return " ".join(word + ("." if place % sentence == 0 else "") for place, word in enumerate(chosen, 1))

@@ -233,6 +233,6 @@ def _copying_text(writing: dict[str, Any]) -> str:
     if share < _MUCH_COPIED:
         return "In a few places the new model repeats twelve or more words in a row from your stories."
     return (
-        "The new model learnt pieces of your stories by heart. "
+        "The new model memorised passages of your stories. "
         "More and different stories, or fewer epochs (passes over your stories), help."
     )

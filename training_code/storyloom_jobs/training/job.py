@@ -184,7 +184,7 @@ def require_enough(data: TrainingData) -> None:
         tokens = sum(len(row) for row in data.train)
         raise JobError(
             f"The train dataset has a single short example ({tokens} tokens), which a model would only "
-            "learn by heart. Add more stories and run again."
+            "memorise. Add more stories and run again."
         )
     if not data.validation:
         raise JobError(

@@ -18,7 +18,7 @@ import type {
   Status,
   Stopping,
   StoryFile,
-  UploadTicket,
+  UploadForm,
   VersionDecision,
 } from "./contract";
 import type { paths } from "./openapi";
@@ -150,7 +150,7 @@ export class Api {
   }
 
   /** Request permission to upload one file of `size` bytes. */
-  uploadTicket(name: string, size: number): Promise<UploadTicket> {
+  uploadForm(name: string, size: number): Promise<UploadForm> {
     return body(this.client.POST("/api/stories", { body: { name, size } }));
   }
 

@@ -28,7 +28,7 @@ export type VersionDecision = "activate" | "approve" | "reject";
 
 export type StoryFile = Schemas["StoryInfo"];
 /** A presigned POST of S3: the address and the form fields with which the browser sends a file. */
-export type UploadTicket = Schemas["UploadForm"];
+export type UploadForm = Schemas["UploadForm"];
 
 /** An API key without its text. */
 export type Key = Schemas["KeyInfo"];

@@ -30,7 +30,7 @@ def version(aws: StubbedAccount, value: str) -> None:
         aws.refuses("ssm", "get_parameter", "ParameterNotFound")
 
 
-def test_an_account_that_is_not_bootstrapped_is_told_how(aws: StubbedAccount) -> None:
+def test_an_account_that_is_not_bootstrapped_gets_the_command(aws: StubbedAccount) -> None:
     version(aws, "")
     (finding,) = found(bootstrap, examination(aws)).values()
     assert finding.status == "fault"
@@ -85,7 +85,7 @@ def test_a_sessions_policies_are_those_of_its_role_whose_path_only_iam_knows(
     assert finding.status == "ok"
 
 
-def test_a_caller_who_may_do_nothing_is_told_what_is_missing(aws: StubbedAccount) -> None:
+def test_a_caller_without_permissions_gets_the_missing_ones(aws: StubbedAccount) -> None:
     version(aws, "33")
     simulated(aws, ("sts:AssumeRole", "implicitDeny"))
     simulated(aws, ("cloudformation:CreateChangeSet", "implicitDeny"), ("iam:PassRole", "allowed"))
@@ -168,7 +168,7 @@ def test_of_a_region_that_lacks_a_container_none_is_looked_up(
         ("ResourceNotFoundException", "gone", "fault"),
     ],
 )
-def test_a_layer_that_is_missing_in_the_region_is_told_from_a_missing_permission(
+def test_a_layer_that_is_missing_in_the_region_is_distinguished_from_a_missing_permission(
     aws: StubbedAccount, code: str, why: str, status: str
 ) -> None:
     message = f"User: arn is not authorized to perform: lambda:GetLayerVersion on resource: arn because {why}"

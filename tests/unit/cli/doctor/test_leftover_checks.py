@@ -47,7 +47,7 @@ def events(aws: StubbedAccount, *newest_first: dict[str, Any]) -> None:
     aws.answers("cloudformation", "describe_stack_events", {"StackEvents": list(newest_first)})
 
 
-def test_nothing_there_is_a_first_deployment(aws: StubbedAccount) -> None:
+def test_no_resources_mean_a_first_deployment(aws: StubbedAccount) -> None:
     all_stacks(aws, "", "", "", "")
     (finding,) = found(stacks, examination(aws)).values()
     assert finding.status == "ok" and "first deployment" in finding.message
@@ -188,7 +188,7 @@ LIVE = {
 
 
 @pytest.mark.aws_fact
-def test_only_a_stack_that_was_created_and_stays_has_a_endpoint_manager(aws: StubbedAccount) -> None:
+def test_only_a_stack_that_was_created_and_stays_has_an_endpoint_manager(aws: StubbedAccount) -> None:
     model = aws.account.client("cloudformation").meta.service_model
     states = set(model.shape_for("StackStatus").enum)
     assert states > LIVE

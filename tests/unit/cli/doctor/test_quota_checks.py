@@ -79,7 +79,9 @@ def test_each_missing_quota_is_named_with_what_needs_it_and_the_page_that_raises
     )
 
 
-def test_one_endpoint_instance_is_enough_to_go_live_and_said_to_pause_the_chat(aws: StubbedAccount) -> None:
+def test_one_endpoint_instance_is_enough_to_go_live_with_a_warning_about_the_pause(
+    aws: StubbedAccount,
+) -> None:
     listed(aws, {**dict.fromkeys(names(), 8.0), ENDPOINT: 1.0})
     finding = found(instance_quotas, examination(aws))[ENDPOINT]
     assert finding.status == "warning"
@@ -168,7 +170,9 @@ def test_an_increase_is_asked_above_the_default_for_aws_takes_no_other(aws: Stub
     assert asked.status == "ok" and "asked for 1001" in asked.message
 
 
-def test_without_a_yes_nothing_is_asked_for(aws: StubbedAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_confirmation_no_quota_is_requested(
+    aws: StubbedAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed(aws, dict.fromkeys(names(), 0.0))
     concurrency(aws, 10)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
@@ -196,7 +200,7 @@ def test_what_aws_answers_to_a_request_is_said(
     assert (asked.status, asked.subject) == (status, SPOT) and said in asked.message
 
 
-def test_a_caller_who_may_not_read_quotas_is_told_which_permission_is_missing(aws: StubbedAccount) -> None:
+def test_a_caller_who_may_not_read_quotas_gets_the_missing_permission(aws: StubbedAccount) -> None:
     aws.denies("service-quotas", "list_service_quotas", "servicequotas:ListServiceQuotas")
     (finding,) = found(instance_quotas, examination(aws)).values()
     assert finding.status == "warning"

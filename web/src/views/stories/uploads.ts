@@ -1,7 +1,7 @@
 /** Files on their way into the stories bucket: chosen or dropped, checked, sent three at a time. */
 import { useCallback, useEffect, useReducer, useRef } from "preact/hooks";
 import { type Api, type Problem, problemOf } from "../../api/client";
-import { MAX_UPLOAD_BYTES, type UploadTicket } from "../../api/contract";
+import { MAX_UPLOAD_BYTES, type UploadForm } from "../../api/contract";
 import { fileSize } from "../../ui/format";
 
 /** How many files are sent at once: enough to fill a home connection, few enough to show steady progress. */
@@ -52,9 +52,9 @@ export function useUploads(api: Api): Uploads {
   const send = useCallback(
     async (id: string, { name, file }: NamedFile, signal: AbortSignal) => {
       try {
-        const ticket = await api.uploadTicket(name, file.size);
+        const form = await api.uploadForm(name, file.size);
         signal.throwIfAborted();
-        await sendFile(ticket, file, (progress) => dispatch({ type: "progress", id, progress }), signal);
+        await sendFile(form, file, (progress) => dispatch({ type: "progress", id, progress }), signal);
         dispatch({ type: "done", id });
       } catch (error) {
         if (signal.aborted) dispatch({ type: "stopped", id });
@@ -225,7 +225,7 @@ export function refusalReason(file: { name: string; size: number }): Problem | n
  * @throws UploadError; an AbortError if `signal` fires.
  */
 export function sendFile(
-  ticket: UploadTicket,
+  form: UploadForm,
   file: File,
   onProgress: (part: number) => void,
   signal: AbortSignal,
@@ -246,18 +246,18 @@ export function sendFile(
     request.addEventListener("abort", () => reject(new DOMException("Upload stopped", "AbortError")));
     request.addEventListener("loadend", () => signal.removeEventListener("abort", abort));
     signal.addEventListener("abort", abort);
-    request.open("POST", ticket.url);
-    request.send(uploadForm(ticket, file));
+    request.open("POST", form.url);
+    request.send(formData(form, file));
     if (signal.aborted) abort();
   });
 }
 
-function uploadForm(ticket: UploadTicket, file: File): FormData {
-  const form = new FormData();
-  for (const [name, value] of Object.entries(ticket.fields)) form.append(name, value);
+function formData(form: UploadForm, file: File): FormData {
+  const data = new FormData();
+  for (const [name, value] of Object.entries(form.fields)) data.append(name, value);
   // S3 ignores every field that comes after the file.
-  form.append("file", file);
-  return form;
+  data.append("file", file);
+  return data;
 }
 
 function s3Error(status: number, body: string): UploadError {

@@ -1,4 +1,4 @@
-"""A stream that asks to wait hears how far the model is, and then its answer."""
+"""A stream that waits for the model sends its progress, and then the answer."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def _ask(api: TestClient, prefer: str) -> list[str]:
 
 
 @pytest.mark.parametrize("prefer", ["wait=600", 'respond-async, Wait="600"', "wait=600; handling=lenient"])
-def test_it_hears_how_far_the_model_is_and_then_the_answer(
+def test_the_stream_has_the_models_progress_and_then_the_answer(
     asleep: StandIn, api: TestClient, person: SignedIn, endpoint_manager: list[str], prefer: str
 ) -> None:
     events = _ask(api, prefer)
@@ -100,7 +100,7 @@ def test_it_hears_how_far_the_model_is_and_then_the_answer(
     assert usage.today(person.sub).answering == 0
 
 
-def test_openais_client_passes_the_comments_over(
+def test_openais_client_skips_the_comments(
     asleep: StandIn, endpoint_manager: list[str], person: SignedIn
 ) -> None:
     with serving() as url:
@@ -116,7 +116,7 @@ def test_openais_client_passes_the_comments_over(
 
 
 @pytest.mark.parametrize("prefer", ["", "wait=0", "wait=soon", "await=600", "respond-async"])
-def test_without_asking_to_wait_it_is_told_to_come_back(
+def test_without_the_header_the_response_says_when_to_retry(
     asleep: StandIn, api: TestClient, endpoint_manager: list[str], prefer: str
 ) -> None:
     answer = api.post("/api/v1/chat/completions", json=HELLO, headers={"Prefer": prefer})
@@ -131,7 +131,7 @@ def test_an_answer_in_one_piece_does_not_wait(
     assert answer.status_code == 503
 
 
-def test_patience_ends_with_what_it_waited_for(
+def test_waiting_ends_with_the_last_error(
     asleep: StandIn,
     api: TestClient,
     person: SignedIn,
@@ -152,21 +152,21 @@ def test_a_model_that_cannot_be_started_is_not_waited_for(
     asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
     def fail(_: str) -> None:
-        hosting_state.mark_failing("There is no machine.")
+        hosting_state.mark_failing("There is no instance.")
 
     if before == "failing":
-        hosting_state.mark_failing("There was no machine yesterday.")
+        hosting_state.mark_failing("There was no instance yesterday.")
         table.update("HOSTING", "STATE", {"since": "2026-01-01T00:00:00Z"})
     monkeypatch.setattr(model_access, "invoke_endpoint_manager", fail)
     *comments, last = _ask(api, "wait=600")
     assert len(comments) == 1
     error = json.loads(last.removeprefix("data: "))["error"]
     assert error["type"] == "model_failing"
-    assert "There is no machine." in error["message"]
+    assert "There is no instance." in error["message"]
     assert usage.today(person.sub).answering == 0
 
 
-def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
+def test_an_endpoint_that_is_deleted_during_a_request_is_waited_for(
     asleep: StandIn, api: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table.update("HOSTING", "STATE", {"status": "awake"})
@@ -183,7 +183,7 @@ def test_an_endpoint_that_goes_while_it_is_asked_is_waited_for(
     assert calls == ["wake"]
 
 
-def test_what_nobody_foresaw_is_said_in_the_stream(
+def test_an_unexpected_error_is_sent_in_the_stream(
     asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stumble(_: str) -> None:
@@ -208,7 +208,7 @@ def _take_role(person: SignedIn) -> None:
 
 @pytest.mark.parametrize("end", [_remove, _take_role])
 @pytest.mark.usefixtures("endpoint_manager")
-def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
+def test_a_person_removed_while_they_wait_is_refused(
     asleep: StandIn, api: TestClient, person: SignedIn, end: Callable[[SignedIn], None], meanwhile: Meanwhile
 ) -> None:
     meanwhile.append(lambda: end(person))
@@ -219,7 +219,7 @@ def test_somebody_who_is_removed_while_they_wait_asks_nothing_more(
     assert usage.today(person.sub).answering == 0
 
 
-def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
+def test_a_person_removed_while_they_wait_wakes_nothing(
     asleep: StandIn, api: TestClient, person: SignedIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls: list[str] = []
@@ -237,7 +237,7 @@ def test_somebody_who_is_removed_while_they_wait_wakes_nothing_more(
 
 @pytest.mark.parametrize("end", ["revoked_at", "expires_at"])
 @pytest.mark.usefixtures("endpoint_manager")
-def test_a_key_that_ends_while_it_waits_asks_nothing_more(
+def test_a_key_that_expires_while_it_waits_is_refused(
     asleep: StandIn, person: SignedIn, end: str, meanwhile: Meanwhile
 ) -> None:
     key, _ = keys.issue_key("program", ["chat"], 60, by=person.sub, email="")

@@ -1,10 +1,10 @@
-"""A month of SageMaker in memory: the endpoint of `endpoint_machine`, every kind of job, and one bill."""
+"""A month of SageMaker in memory: the endpoint of `simulated_endpoint`, every kind of job, and one bill."""
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
-from tests.unit.functions.endpoint_machine import CAPACITY, EndpointMachine, _error
+from tests.unit.functions.simulated_endpoint import CAPACITY, SimulatedEndpoint, _error
 
 USD_PER_HOUR = {"ml.g6.xlarge": 1.13, "ml.g5.xlarge": 1.41, "ml.g6e.xlarge": 2.61}
 JobKind = Literal["Training", "Processing", "Transform", "HyperParameterTuning"]
@@ -42,7 +42,7 @@ class Job:
 
 
 @dataclass
-class MonthMachine(EndpointMachine):
+class SimulatedMonth(SimulatedEndpoint):
     """One account's SageMaker."""
 
     jobs: dict[str, Job] = field(default_factory=dict)
@@ -117,7 +117,7 @@ class MonthMachine(EndpointMachine):
 
 @dataclass
 class _Pages:
-    machine: MonthMachine
+    machine: SimulatedMonth
     operation: str
 
     def paginate(self, **asked: Any) -> list[dict[str, Any]]:

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from aws_cdk import Duration
 
-from contracts.environment import TransformJobs, TransformMachines
+from contracts.environment import TransformInstances, TransformJobs
 from contracts.settings import Settings
-from stacks.functions.functions import Function
+from stacks.functions.function import Function
 from stacks.grants.request_limits import WITHOUT_NETWORK, only_instances
 from stacks.permissions import allow, arn, grant_pass_role
 from stories.dataset.training_plan import answer_tokens_per_second
@@ -15,12 +15,12 @@ LONGEST_PACKING = Duration.minutes(15)
 """As long as Lambda lets a function be: a model of 8 billion parameters is 16 GB to read and to write."""
 _AT_ONCE = 16
 """How many prompts a job gives the model at the same time (`shared.batch_inference.transform_jobs`)."""
-_NAMED = "jobs are named by their batch and models by their version, which are made at run time"
+_NAMED = "jobs are named by their batch and models by their version, which are created at run time"
 
 
 @dataclass(frozen=True)
 class Transforms:
-    """The transform jobs, which are made at run time and are in no stack."""
+    """The transform jobs, which are created at run time and are in no stack."""
 
     settings: Settings
     image: str
@@ -36,15 +36,15 @@ class Transforms:
             wildcard_because=_NAMED,
             conditions=WITHOUT_NETWORK,
         )
-        if machines := self.settings.transform_instances:  # none, if no machine can have transform jobs
+        if candidates := self.settings.transform_instances:  # empty if no instance can run transform jobs
             allow(
                 function.role,
                 ["sagemaker:CreateTransformJob"],
                 [self._jobs],
                 wildcard_because=_NAMED,
-                conditions=only_instances(machines),
+                conditions=only_instances(candidates),
             )
-        # Both are made with the app's tag.
+        # Both are created with the app's tag.
         allow(function.role, ["sagemaker:AddTags"], [models, self._jobs], wildcard_because=_NAMED)
         grant_pass_role(function.role, self.role_arn, "sagemaker.amazonaws.com")
         group = TransformJobs.from_settings(
@@ -76,7 +76,7 @@ class Transforms:
         speeds = {
             name: answer_tokens_per_second(size, name, _AT_ONCE) for name in self.settings.transform_instances
         }
-        function.configure(TransformMachines(transform_tokens_per_second=speeds))
+        function.configure(TransformInstances(transform_tokens_per_second=speeds))
 
     @property
     def _jobs(self) -> str:

@@ -67,7 +67,7 @@ class Troubled:
 
 
 @dataclass
-class EndpointMachine:
+class SimulatedEndpoint:
     """One account's endpoint, and what it is billed for."""
 
     time: Time

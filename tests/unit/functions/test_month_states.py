@@ -1,4 +1,4 @@
-"""A month with a limit of five dollars: whatever happens in whatever order, SageMaker's bill keeps to it.
+"""A month with a limit of five dollars: whatever happens in whatever order, SageMaker's bill stays within it.
 
 The functions are the app's own, over a real table; SageMaker, time and trouble are in the test's hands. What
 the bill may be above the limit is nothing: everything is set aside before it begins, and the model's machine
@@ -33,9 +33,9 @@ from shared.spending import ledger, meter
 from smoke_test import handler as smoke_test
 from smoke_test.checks import SmokeTestFailed
 from tests.unit.functions.conftest import DeployedResources
-from tests.unit.functions.endpoint_machine import Crashed, Troubled
-from tests.unit.functions.month_machine import USD_PER_HOUR, Job, MonthMachine, no_capacity
-from tests.unit.functions.test_endpoint_manager_machine import World
+from tests.unit.functions.simulated_endpoint import Crashed, Troubled
+from tests.unit.functions.simulated_month import USD_PER_HOUR, Job, SimulatedMonth, no_capacity
+from tests.unit.functions.test_endpoint_manager_states import World
 
 LIMIT = 5.0
 G6 = "ml.g6.xlarge"
@@ -49,14 +49,14 @@ troubles = st.none() | st.none() | st.tuples(st.integers(0, 12), st.booleans())
 class Month(World):
     """The real functions over a month of SageMaker."""
 
-    sagemaker: MonthMachine
+    sagemaker: SimulatedMonth
 
     def __init__(
         self, resources: DeployedResources, context: LambdaContext, patch: pytest.MonkeyPatch
     ) -> None:
         """Put the stand-ins in their places."""
         super().__init__(resources, context, patch)
-        self.sagemaker = MonthMachine(self.time)
+        self.sagemaker = SimulatedMonth(self.time)
         for service in ("sagemaker", "application_autoscaling", "cloudwatch"):
             patch.setattr(clients, service, lambda: Troubled(self.sagemaker, self.trouble))
         patch.setattr("chat_api.services.batches._invoke_start_batch", lambda _: None)
@@ -73,7 +73,7 @@ class Month(World):
         self.patch.setenv("STORYLOOM_MAX_TRAINING_MINUTES", "60")
         self.patch.setenv("STORYLOOM_LONGEST_EVALUATION_MINUTES", "20")
         self.time.now = datetime(2027 + self.examples, 3, 2, 9, tzinfo=self.time.now.tzinfo)
-        vars(self.sagemaker).update(vars(MonthMachine(self.time)))
+        vars(self.sagemaker).update(vars(SimulatedMonth(self.time)))
         for partition in ("LEDGER#OPEN", "RUNS"):
             for item in table.query(partition):
                 table.delete_item(str(item["pk"]), str(item["sk"]))
@@ -374,6 +374,6 @@ def month(resources: DeployedResources, context: LambdaContext, monkeypatch: pyt
     return Month(resources, context, monkeypatch)
 
 
-def test_a_month_keeps_to_its_limit_whatever_happens_in_it(month: Month) -> None:
+def test_a_month_keeps_its_limit_whatever_happens(month: Month) -> None:
     machine = type("SpendingHere", (Spending,), {"world": month})
     run_state_machine_as_test(machine, settings=_FEW)

@@ -38,19 +38,19 @@ class Function(Construct):
         handler: str = "",
         layers: Sequence[lambda_.ILayerVersion] = (),
     ) -> None:
-        """Make the function.
+        """Create the function.
 
         Args:
             scope: the stack.
             name: folder below `lambda/`, such as `debounce_uploads`.
             settings: of the app.
             bundles: the functions' code.
-            storage: buckets and table, which every function knows.
+            storage: buckets and table, whose names every function gets.
             timeout: after which Lambda stops it.
-            memory_mb: memory; the share of a processor grows with it.
+            memory_mb: memory; the share of a processor is proportional to it.
             disk_mb: temporary disk.
             environment: variables of other programs in the function; `configure` sets those of its own code.
-            handler: if it is not `<name>.handler.handler`.
+            handler: by default `<name>.handler.handler`.
             layers: Lambda layers.
         """
         super().__init__(scope, "".join(word.capitalize() for word in name.split("_")))
@@ -88,8 +88,8 @@ class Function(Construct):
             acknowledge(
                 self.function,
                 "AwsSolutions-L1",
-                f"function_python asks for {settings.function_python}: on one machine the functions run with "
-                "the Python that is there",
+                f"function_python is {settings.function_python}, because in the local cloud functions run "
+                "with the installed Python",
             )
 
     @property
@@ -127,7 +127,7 @@ class Function(Construct):
             self.role,
             ["s3:GetObject"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="run ids, versions and file names below these prefixes are made at run time",
+            wildcard_because="run ids, versions and file names below these prefixes are created at run time",
         )
 
     def grant_write_artifacts(self, *keys: str) -> None:
@@ -136,7 +136,7 @@ class Function(Construct):
             self.role,
             ["s3:PutObject", "s3:AbortMultipartUpload"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="run ids, versions and file names below these prefixes are made at run time",
+            wildcard_because="run ids, versions and file names below these prefixes are created at run time",
         )
 
     def grant_list_upload_parts(self, *keys: str) -> None:
@@ -145,7 +145,7 @@ class Function(Construct):
             self.role,
             ["s3:ListMultipartUploadParts"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="file names below these prefixes are made at run time",
+            wildcard_because="file names below these prefixes are created at run time",
         )
 
     def grant_tag_artifacts(self, *keys: str) -> None:
@@ -154,7 +154,7 @@ class Function(Construct):
             self.role,
             ["s3:PutObjectTagging"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="versions and file names below these prefixes are made at run time",
+            wildcard_because="versions and file names below these prefixes are created at run time",
         )
 
     def grant_read_artifact_tags(self, *keys: str) -> None:
@@ -163,7 +163,7 @@ class Function(Construct):
             self.role,
             ["s3:GetObjectTagging"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="versions and file names below these prefixes are made at run time",
+            wildcard_because="versions and file names below these prefixes are created at run time",
         )
 
     def grant_delete_artifacts(self, *keys: str) -> None:
@@ -172,7 +172,7 @@ class Function(Construct):
             self.role,
             ["s3:DeleteObject"],
             [self._storage.artifacts(key) for key in keys],
-            wildcard_because="file names below these prefixes are made at run time",
+            wildcard_because="file names below these prefixes are created at run time",
         )
 
     def grant_publish(self, topic_arn: str) -> None:

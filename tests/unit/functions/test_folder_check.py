@@ -1,4 +1,4 @@
-"""`storyloom check` says of a folder what the pipeline would say of the same files in the bucket."""
+"""`storyloom check` reports of a folder what the pipeline reports of the same files in the bucket."""
 
 import json
 import os
@@ -102,7 +102,7 @@ def test_check_reports_what_the_pipeline_reports(
     assert checked["works"] < checked["stories"]
 
 
-def test_the_page_lies_beside_the_json(
+def test_the_page_is_beside_the_json(
     resources: DeployedResources, context: LambdaContext, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in {

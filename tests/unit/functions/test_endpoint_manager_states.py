@@ -29,7 +29,7 @@ from smoke_test import handler as smoke_test
 from smoke_test.checks import EndpointAnswer, SmokeTestFailed
 from tests.unit.coroutines import outcome
 from tests.unit.functions.conftest import DeployedResources
-from tests.unit.functions.endpoint_machine import Crashed, EndpointMachine, Time, Trouble, Troubled
+from tests.unit.functions.simulated_endpoint import Crashed, SimulatedEndpoint, Time, Trouble, Troubled
 
 IDLE = timedelta(minutes=15)
 MOST = 3
@@ -48,7 +48,7 @@ class World:
         """Put the stand-ins in their places."""
         self.resources, self.context, self.patch = resources, context, patch
         self.time, self.trouble = Time(), Trouble()
-        self.sagemaker = EndpointMachine(self.time)
+        self.sagemaker = SimulatedEndpoint(self.time)
         self.sound = True
         real = clients.dynamodb()
         patch.setattr(clients, "sagemaker", lambda: Troubled(self.sagemaker, self.trouble))
@@ -71,7 +71,7 @@ class World:
         self.allow_instances(MOST)
         self.patch.setenv("STORYLOOM_MONTHLY_LIMIT_USD", "0")
         self.time.now, self.trouble.after = Time().now, None
-        vars(self.sagemaker).update(vars(EndpointMachine(self.time)))
+        vars(self.sagemaker).update(vars(SimulatedEndpoint(self.time)))
         for month in ("2026-09", "2026-10", "2026-11", "2026-12"):
             table.delete_item("LEDGER", month)
             for item in table.query(f"LEDGER#{month}"):
@@ -117,7 +117,7 @@ class World:
         return EndpointAnswer(model=version if self.sound else "base", text="Good morning.", stopped=True)
 
 
-class Keeping(RuleBasedStateMachine):
+class EndpointManagement(RuleBasedStateMachine):
     """What may happen, and what must hold."""
 
     world: World
@@ -133,7 +133,7 @@ class Keeping(RuleBasedStateMachine):
 
     @contextlib.contextmanager
     def _disturbed(self) -> Iterator[None]:
-        """Let a call not go through, where the test planned so."""
+        """Let a call fail if the test planned it."""
         trouble, before = self.world.trouble, meter.read_meter().counted_until
         try:
             yield
@@ -303,13 +303,13 @@ def world(resources: DeployedResources, context: LambdaContext, monkeypatch: pyt
     return made
 
 
-def test_from_any_state_it_comes_to_rest_and_nothing_bills_unnoticed(world: World) -> None:
-    machine = type("KeepingHere", (Keeping,), {"world": world})
+def test_the_endpoint_settles_from_any_state_and_nothing_bills_unnoticed(world: World) -> None:
+    machine = type("ManagementHere", (EndpointManagement,), {"world": world})
     run_state_machine_as_test(machine, settings=_PLAIN)
 
 
-def test_machines_that_a_smaller_limit_lets_go_are_counted_until_the_next_look(world: World) -> None:
-    state = type("KeepingHere", (Keeping,), {"world": world})()
+def test_instances_that_a_lower_limit_releases_are_counted_until_the_next_observation(world: World) -> None:
+    state = type("ManagementHere", (EndpointManagement,), {"world": world})()
     state.begin()
     state.somebody_writes(trouble=None)
     state.sagemaker_goes_on(well=True)

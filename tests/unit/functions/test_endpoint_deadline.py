@@ -1,4 +1,4 @@
-"""Until when the endpoint may stay, if nobody moves that further: what the guard goes by."""
+"""The deadline of the endpoint, after which the guard deletes it."""
 
 from datetime import timedelta
 
