@@ -33,7 +33,7 @@ _IN_EVERY_ENVIRONMENT = ("pip",)
 
 
 @dataclass(frozen=True)
-class Lock:
+class LockFile:
     """One lock file and what it is made from."""
 
     output: str
@@ -48,39 +48,39 @@ class Lock:
 
 
 LOCKS = (
-    Lock("requirements-build.lock", ("requirements-build.txt",)),
-    Lock("requirements.lock", ("requirements.txt",), installed_before=("requirements-build.lock",)),
-    Lock(
+    LockFile("requirements-build.lock", ("requirements-build.txt",)),
+    LockFile("requirements.lock", ("requirements.txt",), installed_before=("requirements-build.lock",)),
+    LockFile(
         "requirements-dev.lock",
         ("requirements-dev.txt",),
         installed_before=("requirements-build.lock", "requirements.lock"),
     ),
-    Lock("requirements-uv.lock", ("requirements-uv.txt",)),
-    Lock("requirements-model.lock", ("requirements-model.txt",), whole=False),
+    LockFile("requirements-uv.lock", ("requirements-uv.txt",)),
+    LockFile("requirements-model.lock", ("requirements-model.txt",), whole=False),
     *(
-        Lock(f"lambda/requirements/{group}.lock", (f"lambda/requirements/{group}.txt",), whole=False)
+        LockFile(f"lambda/requirements/{group}.lock", (f"lambda/requirements/{group}.txt",), whole=False)
         for group in ("api", "control", "stories")
     ),
-    Lock("benchmarks/requirements.lock", ("benchmarks/requirements.txt",)),
-    Lock(
+    LockFile("benchmarks/requirements.lock", ("benchmarks/requirements.txt",)),
+    LockFile(
         "benchmarks/requirements-train.lock",
         ("benchmarks/requirements-train.txt",),
         installed_before=("requirements-build.lock", "requirements.lock"),
     ),
-    Lock(
+    LockFile(
         "local/requirements-vllm.lock",
         ("local/requirements-vllm.txt",),
         whole=False,
         platform="x86_64-manylinux_2_34",
     ),
-    Lock(
+    LockFile(
         "tests/container/requirements.lock",
         ("tests/container/requirements.txt",),
         whole=False,
         platform="x86_64-manylinux_2_34",
         python="3.12",
     ),
-    Lock("tests/checkov/requirements.lock", ("tests/checkov/requirements.txt",)),
+    LockFile("tests/checkov/requirements.lock", ("tests/checkov/requirements.txt",)),
 )
 TORCH_LOCK = "requirements-torch.lock"
 """PyPI's PyTorch, with CUDA's libraries on Linux."""
@@ -128,7 +128,7 @@ def read_pins(text: str) -> list[Pin]:
     return pins
 
 
-def write(lock: Lock, *, upgrade: bool) -> None:
+def write(lock: LockFile, *, upgrade: bool) -> None:
     """Write one lock file, and those of PyTorch beside the app's."""
     output = CHECKOUT / lock.output
     before = {pin.name: pin for name in lock.installed_before for pin in _pins_of(name)}
@@ -147,7 +147,7 @@ def write(lock: Lock, *, upgrade: bool) -> None:
     _put(output, lock, pins)
 
 
-def _put(file: Path, lock: Lock, pins: Iterable[Pin]) -> None:
+def _put(file: Path, lock: LockFile, pins: Iterable[Pin]) -> None:
     header = _HEADER.format(inputs=" and ".join(lock.inputs))
     file.write_text(header + "".join(f"{pin}\n" for pin in pins))
     print(f"{file.relative_to(CHECKOUT)}: {len(read_pins(file.read_text()))} packages")
@@ -159,7 +159,7 @@ def _pins_of(name: str) -> list[Pin]:
     return pins + (_pins_of(TORCH_LOCK) if name == "requirements.lock" else [])
 
 
-def _resolve(lock: Lock, preferred: Mapping[str, Pin], fixed: Mapping[str, Pin]) -> str:
+def _resolve(lock: LockFile, preferred: Mapping[str, Pin], fixed: Mapping[str, Pin]) -> str:
     """Ask uv for versions and hashes, for every platform and Python at once."""
     scratch = CHECKOUT / ".build" / "lock"
     scratch.mkdir(parents=True, exist_ok=True)

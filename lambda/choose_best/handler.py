@@ -5,6 +5,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from contracts import s3_keys
 from shared.recovery import attempts
 from shared.runs import run_records
 
@@ -39,7 +40,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     name = str(best["TrainingJobName"])
     run_records.enter(run_id, "ChooseBest", _words(event["tuned"], best), training_job=name)
     log.info("Chose", extra={"run_id": run_id, "training_job": name})
-    archive = f"{jobs['training_output_uri'].rstrip('/')}/{name}/output/model.tar.gz"
+    bucket, _ = s3_keys.split(jobs["training_output_uri"])
+    archive = s3_keys.uri(bucket, s3_keys.model_archive(run_id, name))
     return {**jobs, "training_job_name": name, "processing_inputs": attempts.candidate_inputs(jobs, archive)}
 
 

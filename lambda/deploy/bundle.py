@@ -200,7 +200,7 @@ def _copy_folder(
     names: set[str] = set()
     for entry in _objects(from_bucket, from_prefix):
         name = entry["Key"].removeprefix(from_prefix)
-        if not name or name.endswith("/") or name == "staged.json" or exclude(name):
+        if not name or name.endswith("/") or name == s3_keys.STAGED_FILE or exclude(name):
             continue
         names.add(name)
         if to_prefix + name not in there or _copied_from(to_bucket, to_prefix + name) != entry["ETag"]:
@@ -234,5 +234,5 @@ def _objects(bucket: str, prefix: str) -> "list[ObjectTypeDef]":
 
 
 def _rank(bucket: str, prefix: str) -> int:
-    key = f"{prefix}adapter_config.json"
+    key = f"{prefix}{s3_keys.ADAPTER_CONFIG}"
     return int(json.loads(clients.s3().get_object(Bucket=bucket, Key=key)["Body"].read())["r"])

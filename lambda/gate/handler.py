@@ -41,8 +41,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     run_id = event["run_id"]
     jobs = event["jobs"]
     run_records.enter(run_id, "Gate", "Comparing the new model with the one it would replace.")
-    bucket, prefix = s3_keys.split(jobs["evaluation_output_uri"])
-    body = clients.s3().get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/evaluation.json")["Body"].read()
+    bucket, _ = s3_keys.split(jobs["evaluation_output_uri"])
+    body = clients.s3().get_object(Bucket=bucket, Key=s3_keys.evaluation_json(run_id))["Body"].read()
     evaluation = _read(body)
     decision = decide(evaluation, environment.read(environment.GateRules))
     figures = {
@@ -57,7 +57,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         "deploy": decision.deploy,
         "decision": decision.words,
         **figures,
-        "adapter_uri": f"{jobs['evaluation_output_uri'].rstrip('/')}/adapter/",
+        "adapter_uri": s3_keys.uri(bucket, s3_keys.adapter(run_id)),
     }
 
 

@@ -225,6 +225,8 @@ class Meter(_Item):
     planned: dict[str, int] = {}
     """Instances that were requested in addition and have not been observed yet."""
     planned_at: Utc | None = None
+    accepted: bool = False
+    """Whether SageMaker accepted the request for them."""
     lease_until: Utc | None = None
     """When the reservation for all these instances ends."""
     lease: int = 0

@@ -25,6 +25,7 @@ from stories.report.data_report import (
 )
 from stories.report.verdict import grade_words, verdict
 
+EXAMPLES_FILE = "examples.jsonl"
 LEDGER_FILE = "ledger.json"
 
 
@@ -155,7 +156,7 @@ def _write(
     """Write one part's examples.jsonl and return its size."""
     folder.mkdir()
     count = 0
-    with (folder / "examples.jsonl").open("w", encoding="utf-8", newline="\n") as file:
+    with (folder / EXAMPLES_FILE).open("w", encoding="utf-8", newline="\n") as file:
         # A story's spans are consecutive, so its record is read only once for all of them.
         in_time = budget.track(spans, "passages were written as examples")
         for entry, of_entry in itertools.groupby(in_time, key=lambda span: span.entry):

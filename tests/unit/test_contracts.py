@@ -1,24 +1,37 @@
 """Shipped code has no literal of a variable, key, name or status: `contracts/` names them, and nothing else.
 
 A literal counts only if it can mean the contract: a docstring, a comment or a sentence may mention one.
+
+What these checks cannot see: a key, name or status that is put together from pieces (`"ru" + "ns/"`,
+`Path("runs") / run_id`) or held in a variable of another name (`word = "awake"; state.status = word`), a
+status as a key of a dictionary, a lower-case sort key, and a status that another field has (`state`, `kind`).
+`local/aws/` is not searched, because it knows nothing of the app, and `local/endpoint_server/` may name
+files, because it plays the role of a container.
+
+Two parts of the app cannot import `contracts/` and have copies. `training_code/` runs alone in a container:
+`test_the_training_code_has_the_same_names` compares them. The page has the types that are generated from
+`docs/openapi.json`, which `test_the_committed_description_is_the_api` compares with the API; the API's
+statuses are those of `contracts/statuses.py`. Nothing compares `web/src/api/openapi.ts` with that document.
 """
 
 import ast
+import inspect
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from contracts import resource_names, roles, s3_keys, statuses, table_keys
-from contracts.environment import variable
+from contracts import environment, resource_names, roles, s3_keys, statuses, table_keys
+from stories.dataset.assembly import EXAMPLES_FILE, LEDGER_FILE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 ROOMS = ("app.py", "cli", "lambda", "local", "stacks")
 KNOWS_NOTHING_OF_THE_APP = "local/aws/"
+PLAYS_A_CONTAINER = "local/endpoint_server/"
 
-VARIABLES = variable("")
+VARIABLES = environment.variable("")
 PREFIXES = (
     s3_keys.BASE_MODELS,
     s3_keys.CACHE,
@@ -28,7 +41,26 @@ PREFIXES = (
     s3_keys.TRANSFORMS,
     s3_keys.LEDGER.partition("/")[0] + "/",
 )
+FOLDERS = {prefix.rstrip("/") for prefix in PREFIXES}
+
+
+def _file_names() -> Iterator[str]:
+    """Yield the names of the files whose keys `s3_keys` makes, without those that are numbers or digests."""
+    for function, made in vars(s3_keys).items():
+        if inspect.isfunction(made) and function not in {"split", "request_part"}:
+            key = str(made(*["*"] * len(inspect.signature(made).parameters)))
+            name = key.rpartition("/")[2]
+            if "." in name and "*" not in name:
+                yield name
+
+
+FILES = {*_file_names(), *s3_keys.ADAPTER_FILES, s3_keys.LEDGER.rpartition("/")[2]}
 PARTITIONS = {value for name, value in vars(table_keys).items() if name.isupper() and isinstance(value, str)}
+SORT_KEYS = {
+    value[1]
+    for name, value in vars(table_keys).items()
+    if name.isupper() and isinstance(value, tuple) and value[1].isupper()
+}
 MADE_PARTITIONS = tuple(
     made("").partition("#")[0] + "#"
     for made in (
@@ -45,6 +77,7 @@ NAMES = (
     *(*resource_names.JOB_LOGS, resource_names.ENDPOINT_LOGS, resource_names.STATE_MACHINE_LOGS),
     *(_APP.training_job(""), _APP.evaluation_job(""), _APP.transform_job(""), *_APP.rollback_alarms),
     _APP.page_url_parameter.lstrip("/"),
+    *(stack.removeprefix("X") for stack in resource_names.AppNames("x").all_stacks),
 )
 WORDS = {value for name, value in vars(statuses).items() if name.isupper() and isinstance(value, str)}
 STATUS_TYPES = ("ApprovalAnswer", "BatchStatus", "HostingStatus", "RunStatus", "VersionStatus")
@@ -89,13 +122,25 @@ def any_text(tree: ast.Module) -> Iterator[tuple[int, str]]:
             yield node.lineno, node.value
 
 
+def later_parts(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the parts of f-strings that something stands before."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            for part in node.values[1:]:
+                if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                    yield part.lineno, part.value
+
+
 def variables_in(tree: ast.Module) -> list[int]:
     """Return the lines with the name of a function's environment variable."""
     return [line for line, text in any_text(tree) if VARIABLES in text]
 
 
 def keys_in(tree: ast.Module) -> list[int]:
-    """Return the lines with a string that begins as a key of the artifacts bucket does, and is no view's."""
+    """Return the lines with a key of the artifacts bucket: alone, in a URI or ARN, or joined from a list.
+
+    A link to a view of the page looks like one, and so does a route of the API, which begins with a slash.
+    """
     views = {
         (part.lineno, part.value)
         for call in ast.walk(tree)
@@ -103,12 +148,45 @@ def keys_in(tree: ast.Module) -> list[int]:
         for part in ast.walk(call)
         if isinstance(part, ast.Constant)
     }
-    return [line for line, text in literals(tree) if text.startswith(PREFIXES) and (line, text) not in views]
+    begun = [
+        line
+        for line, text in literals(tree)
+        if (text.startswith(PREFIXES) and (line, text) not in views) or _contains_key(text[1:])
+    ]
+    continued = [line for line, text in later_parts(tree) if text.startswith(PREFIXES) or _contains_key(text)]
+    return sorted({*begun, *continued, *_joined_keys(tree)})
+
+
+def _contains_key(text: str) -> bool:
+    return " " not in text and any(f"/{prefix}" in text for prefix in PREFIXES)
+
+
+def _joined_keys(tree: ast.Module) -> Iterator[int]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Constant(value="/"), attr="join"),
+                args=[
+                    ast.List(elts=[ast.Constant(value=first), *_])
+                    | ast.Tuple(elts=[ast.Constant(value=first), *_])
+                ],
+            ) if first in FOLDERS:
+                yield node.lineno
+
+
+def files_in(tree: ast.Module) -> list[int]:
+    """Return the lines with the name of a file in the artifacts bucket, alone or after a slash."""
+    return [line for line, text in any_text(tree) if " " not in text and text.rpartition("/")[2] in FILES]
 
 
 def partitions_in(tree: ast.Module) -> list[int]:
     """Return the lines with a partition of the table."""
-    return [line for line, text in literals(tree) if text in PARTITIONS or text.startswith(MADE_PARTITIONS)]
+    found = {
+        line
+        for line, text in literals(tree)
+        if text in PARTITIONS | SORT_KEYS or text.startswith(MADE_PARTITIONS)
+    }
+    return sorted(found)
 
 
 def names_in(tree: ast.Module) -> list[int]:
@@ -149,34 +227,70 @@ def _status_places(tree: ast.Module, parameters: Mapping[str, set[int | str]]) -
     for node in ast.walk(tree):
         match node:
             case ast.Compare(left=left, comparators=others):
-                sides = [left, *others]
-                if any(_is_status(side) for side in sides):
-                    yield from sides
+                yield from _beside_a_status([left, *others])
+            case ast.BoolOp(values=values):
+                yield from _beside_a_status(values)
+            case ast.Assign(targets=targets, value=value) if any(_is_status(target) for target in targets):
+                yield value
+            case ast.Match(subject=subject, cases=cases) if _is_status(subject):
+                for case in cases:
+                    yield from (n.value for n in ast.walk(case.pattern) if isinstance(n, ast.MatchValue))
             case ast.Dict(keys=keys, values=values):
-                for key, value in zip(keys, values, strict=True):
-                    if isinstance(key, ast.Constant) and key.value in STATUS_FIELDS:
-                        yield value
+                yield from (value for key, value in zip(keys, values, strict=True) if _names_a_status(key))
             case ast.Call(func=function, args=arguments, keywords=named):
                 takes = parameters.get(_name(function), set())
                 yield from (argument.value for argument in named if argument.arg in {"status", *takes})
                 yield from (argument for place, argument in enumerate(arguments) if place in takes)
+                if _is_status(node):  # run.get("status", …)
+                    yield from arguments[1:]
                 if isinstance(function, ast.Attribute) and _is_status(function.value):  # Attr("status").eq(…)
                     yield from arguments
             case _:
                 yield from _typed_places(node)
 
 
+def _beside_a_status(sides: Sequence[ast.expr]) -> Sequence[ast.expr]:
+    return sides if any(_is_status(side) for side in sides) else ()
+
+
+def _names_a_status(key: ast.expr | None) -> bool:
+    """Return whether the value of a key may be a status, also in an expression or a choice of a state."""
+    return (
+        isinstance(key, ast.Constant)
+        and isinstance(key.value, str)
+        and (key.value in STATUS_FIELDS or key.value.startswith(":") or key.value == "StringEquals")
+    )
+
+
 def _typed_places(node: ast.AST) -> Iterator[ast.expr]:
     """Yield the values of a variable or the results of a function with a status as its type."""
     match node:
-        case ast.AnnAssign(target=ast.Name(id="status"), value=ast.expr() as value):
+        case ast.AnnAssign(target=target, value=ast.expr() as value) if _is_status(target):
             yield value
         case ast.AnnAssign(annotation=annotation, value=ast.expr() as value):
             if _is_status_type(annotation):
                 yield value
-        case ast.FunctionDef(returns=returns):
+        case (
+            ast.FunctionDef(returns=returns, args=arguments)
+            | ast.AsyncFunctionDef(returns=returns, args=arguments)
+        ):
             if _is_status_type(returns):
                 yield from (n.value for n in ast.walk(node) if isinstance(n, ast.Return) and n.value)
+            yield from _default_statuses(arguments)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=ast.Tuple(elts=words)):
+            if all(isinstance(word, ast.Constant) and word.value in WORDS for word in words):
+                yield from words
+
+
+def _default_statuses(arguments: ast.arguments) -> Iterator[ast.expr]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    defaults = [
+        *zip(reversed(positional), reversed(arguments.defaults), strict=False),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    for argument, default in defaults:
+        if default is not None and (argument.arg == "status" or _is_status_type(argument.annotation)):
+            yield default
 
 
 def _name(function: ast.expr) -> str:
@@ -193,6 +307,8 @@ def _is_status(node: ast.expr) -> bool:
         case ast.Subscript(slice=ast.Constant(value=name)):
             return name in STATUS_FIELDS
         case ast.Call(func=ast.Name(id="Attr"), args=[ast.Constant(value=name)]):
+            return name in STATUS_FIELDS
+        case ast.Call(func=ast.Attribute(attr="get"), args=[ast.Constant(value=name), *_]):
             return name in STATUS_FIELDS
     return False
 
@@ -221,6 +337,40 @@ def test_shipped_code_has_no_literal_of_a_contract(find) -> None:  # type: ignor
     assert [f"{path}:{line}" for path, tree in shipped().items() for line in find(tree)] == []
 
 
+def test_shipped_code_has_no_name_of_a_file_in_the_bucket() -> None:
+    found = [
+        f"{path}:{line}"
+        for path, tree in shipped().items()
+        if not path.startswith(PLAYS_A_CONTAINER)
+        for line in files_in(tree)
+    ]
+    assert found == []
+
+
+TRAINING_CODE = CHECKOUT / "training_code" / "storyloom_jobs"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("gpu_check.py", environment.EVALUATION_ACCELERATOR),
+        ("artifacts.py", s3_keys.STAGED_FILE),
+        ("artifacts.py", s3_keys.model_archive("", "").rpartition("/")[2]),
+        ("lora_model.py", s3_keys.ADAPTER_WEIGHTS),
+        ("lora_model.py", s3_keys.ADAPTER_CONFIG),
+        ("evaluation/job.py", s3_keys.evaluation_json("").rpartition("/")[2]),
+        ("evaluation/job.py", s3_keys.evaluation_page("").rpartition("/")[2]),
+    ],
+)
+def test_the_training_code_has_the_same_names(file: str, name: str) -> None:
+    assert name in {text for _, text in any_text(ast.parse((TRAINING_CODE / file).read_text()))}
+
+
+def test_the_dataset_has_the_same_names() -> None:
+    assert s3_keys.examples("x", "test").endswith(f"/{EXAMPLES_FILE}")
+    assert s3_keys.ledger_used("x").endswith(f"/{LEDGER_FILE}")
+
+
 def test_shipped_code_has_no_literal_of_a_status() -> None:
     parameters = status_parameters(shipped())
     found = [f"{path}:{line}" for path, tree in shipped().items() for line in statuses_in(tree, parameters)]
@@ -235,6 +385,19 @@ def test_shipped_code_has_no_literal_of_a_status() -> None:
         (keys_in, 'allow(role, ["runs/*/manifest.jsonl"])'),
         (keys_in, 'f"hosting/{version}/"'),
         (keys_in, '"split/ledger.json"[0]'),
+        (keys_in, 'f"s3://{bucket}/runs/{run_id}/manifest.jsonl"'),
+        (keys_in, '"arn:aws:s3:::bucket/runs/*"[0]'),
+        (keys_in, 'f"{arn}/hosting/*"'),
+        (keys_in, 'f"{slash}runs/{run_id}"'),
+        (keys_in, '"/".join(["runs", run_id])'),
+        (keys_in, '"/".join(("hosting", version))'),
+        (files_in, 'f"{prefix}/evaluation.json"'),
+        (files_in, '"manifest.jsonl"[0]'),
+        (files_in, 'name == "staged.json"'),
+        (files_in, 'f"{name}/output/model.tar.gz"'),
+        (partitions_in, 'table.get(table_keys.TIMER, "QUIET")'),
+        (names_in, 'x = "Storyloom-Chat"'),
+        (names_in, 'x = f"{title}-Operations"'),
         (partitions_in, 'table.get("LOCK", "PIPELINE")'),
         (partitions_in, 'f"USAGE#{caller}"[0]'),
         (names_in, 'x = f"{name}-train-{run_id}"'),
@@ -257,6 +420,19 @@ def test_a_planted_literal_is_found(find, code: str) -> None:  # type: ignore[no
         'Attr("status").is_in(["asleep", "failing"])',
         'Batch(status="uploading")',
         'finish(run_id, "failed", message)',
+        'item.get("status") == "awake"',
+        'item.get("status", "awake")',
+        'state.status = "awake"',
+        'item["status"] = "awake"',
+        'state.status or "asleep"',
+        'match state.status:\n    case "awake":\n        pass',
+        'match item["status"]:\n    case "awake" | 3:\n        pass',
+        'def show(status="awake"): ...',
+        'def show(*, how: HostingStatus = "awake"): ...',
+        'async def show() -> HostingStatus:\n    return "awake"',
+        'class State:\n    answer: str = "approved"',
+        'values = {":s": "awake"}',
+        'choice = {"Variable": "$.smoke", "StringEquals": "passed"}',
         'ENDED: frozenset[RunStatus] = frozenset({"failed"})',
         'def decide(approval) -> VersionStatus:\n    return "approved" if approval else "pending"',
     ],
@@ -266,6 +442,10 @@ def test_a_planted_status_is_found(code: str) -> None:
     assert len(statuses_in(ast.parse(code), parameters)) == 1
 
 
+def test_a_type_of_its_own_for_statuses_is_found() -> None:
+    assert statuses_in(ast.parse('Phase = Literal["running", "failed"]'), {}) == [1]
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -273,6 +453,10 @@ def test_a_planted_status_is_found(code: str) -> None:
         'print("A run failed")',
         'results["failed"]',
         'progress.state == "failed"',
+        'phase: Literal["waiting", "draining"] = "waiting"',
+        'client.get(f"/runs/{run_id}")',
+        'options.get("--json", "failed")',
+        'raise Damaged("The evaluation job has no evaluation.json")',
         'sagemaker_status == "Completed"',
         'open("/runs/x")',
         'words = "its folder under base-models/ in the artifacts bucket"',
@@ -280,6 +464,6 @@ def test_a_planted_status_is_found(code: str) -> None:
 )
 def test_what_only_looks_like_one_is_left_alone(code: str) -> None:
     tree = ast.parse(code)
-    finds = (variables_in, keys_in, partitions_in, names_in)
+    finds = (variables_in, keys_in, files_in, partitions_in, names_in)
     assert [find(tree) for find in finds] == [[]] * len(finds)
     assert statuses_in(tree, {}) == []

@@ -17,7 +17,7 @@ from lock_files import (
     LOCKS,
     TORCH_CPU_LOCK,
     TORCH_LOCK,
-    Lock,
+    LockFile,
     Pin,
     canonical_name,
     cpu_build,
@@ -57,7 +57,7 @@ def test_no_lock_says_where_packages_come_from(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.output)
-def test_a_lock_has_all_that_is_asked_for(lock: Lock) -> None:
+def test_a_lock_has_all_that_is_asked_for(lock: LockFile) -> None:
     """When this fails, run `make lock`."""
     present: dict[str, Pin] = {}
     for output in (TORCH_LOCK, *lock.installed_before, lock.output):

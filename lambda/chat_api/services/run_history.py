@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel
@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from chat_api.services import bucket_files
 from contracts import environment, s3_keys, statuses
 from contracts.resource_names import TRAINING_LOG
+from contracts.statuses import StateStatus, TrialStatus
 from shared import clock
 from shared.aws import clients
 from shared.items import Run
@@ -24,7 +25,6 @@ _PROGRESS = re.compile(
 )
 SEARCH_STATE = "Tune"
 """The state in which a run with `tune` on searches."""
-TrialStatus = Literal["running", "succeeded", "stopped", "failed"]
 _TRIAL_STATUS: dict[str, TrialStatus] = {
     "Completed": statuses.SUCCEEDED,
     "Stopped": statuses.STOPPED,
@@ -36,7 +36,7 @@ class RunState(BaseModel):
     """One state of the state machine in one run; the visits of a state in a loop are one state."""
 
     name: str
-    status: Literal["running", "succeeded", "failed"]
+    status: StateStatus
     started_at: clock.Utc
     seconds: float
 
@@ -152,9 +152,7 @@ class _StateCollector:
 
     def _state(self, name: str, started: datetime) -> RunState:
         ended = name in self._ended
-        status: Literal["running", "succeeded", "failed"] = (
-            statuses.SUCCEEDED if ended or self._ended_at else statuses.RUNNING
-        )
+        status: StateStatus = statuses.SUCCEEDED if ended or self._ended_at else statuses.RUNNING
         if name in self._failed:
             status = statuses.FAILED
         seconds = self._spent.get(name, 0.0)

@@ -5,12 +5,10 @@ from typing import Literal
 from chat_api.errors import ApiError
 from chat_api.services import limits, run_control
 from contracts import statuses
-from contracts.statuses import VersionStatus
+from contracts.statuses import ReviewDecision, VersionStatus
 from shared.aws import clients
 from shared.items import ModelVersion
 from shared.models import versions
-
-Decision = Literal["approved", "rejected"]
 
 _ALREADY_APPROVED: frozenset[VersionStatus] = frozenset({statuses.APPROVED, statuses.LIVE, statuses.PREVIOUS})
 
@@ -114,7 +112,7 @@ def _check_deployable(model: ModelVersion, account: str) -> None:
     limits.enforce_run_limit(account)
 
 
-def _record_decision(model: ModelVersion, decision: Decision, caller: str, name: str) -> None:
+def _record_decision(model: ModelVersion, decision: ReviewDecision, caller: str, name: str) -> None:
     """Write the decision into the registry; its event causes the rest, as for a decision in its console."""
     if model.model_package_arn is None:
         _decide_without_registry(model, decision, caller, name)
@@ -128,7 +126,7 @@ def _record_decision(model: ModelVersion, decision: Decision, caller: str, name:
     versions.record_reviewer(model.version, caller, name)
 
 
-def _decide_without_registry(model: ModelVersion, decision: Decision, caller: str, name: str) -> None:
+def _decide_without_registry(model: ModelVersion, decision: ReviewDecision, caller: str, name: str) -> None:
     """Decide about a version of an earlier deployment, whose registry was deleted with it."""
     if decision == statuses.REJECTED:
         versions.set_reviewed_status(model.version, statuses.REJECTED, versions.MAY_BE_REJECTED)

@@ -36,7 +36,7 @@ class Endpoint:
     seen_at: datetime
     failure: str | None
     instances: int = 1
-    """How many instances answer."""
+    """How many instances it has; while it is being scaled, also those that are being started."""
     pending: str | None = None
     """The configuration that it is being created with or updated to."""
 
@@ -61,7 +61,9 @@ class Endpoint:
             # that is being scaled is Updating too, but without another configuration.
             beside = endpoint_configs.instance_of(self.pending or self.config) or "unknown"
             fleets[beside] = fleets.get(beside, 0) + self.instances
-        return meter.ObservedInstances(fleets, self.created_at, self.changed_at, busy=self.busy)
+        # A rollback changes the status, but the new configuration's instances were there before it.
+        changed_at = None if self.status == "RollingBack" else self.changed_at
+        return meter.ObservedInstances(fleets, self.created_at, changed_at, busy=self.busy)
 
     @property
     def failed_instances(self) -> meter.ObservedInstances | None:
@@ -103,14 +105,18 @@ def describe() -> Endpoint | None:
         changed_at=found["LastModifiedTime"],
         seen_at=seen_at,
         failure=found.get("FailureReason"),
-        instances=_instances(found.get("ProductionVariants", [])),
+        instances=_instances(found.get("ProductionVariants", []), found["EndpointStatus"]),
         pending=found.get("PendingDeploymentSummary", {}).get("EndpointConfigName"),
     )
 
 
-def _instances(variants: Sequence["ProductionVariantSummaryTypeDef"]) -> int:
+def _instances(variants: Sequence["ProductionVariantSummaryTypeDef"], status: str) -> int:
     # Before the first instance is found the count is 0; it counts as one, because it may be billed already.
-    return max(1, sum(variant.get("CurrentInstanceCount", 0) for variant in variants))
+    current = max(1, sum(variant.get("CurrentInstanceCount", 0) for variant in variants))
+    if status != "Updating":
+        return current
+    # Instances that scaling adds are billed while they start, before they are among the current ones.
+    return max(current, sum(variant.get("DesiredInstanceCount", 0) for variant in variants))
 
 
 def converge(wanted: str, *, watched: bool = False) -> EndpointProgress:
@@ -175,6 +181,9 @@ def delete() -> bool:
         if not sagemaker_calls.is_not_found(error):
             raise
         found = None
+    if found is None:
+        # It was deleted by somebody else, possibly before it was ever observed.
+        meter.record(None, clock.now())
     meter.close(found.billed_instances if found else None, clock.now())
     # Last, because a scaling policy without an endpoint costs nothing, and the endpoint manager's next tick
     # removes what is left.
@@ -185,7 +194,10 @@ def delete() -> bool:
 def _record_deletion(found: Endpoint) -> None:
     """Record the deletion of the instances; an error of the table does not prevent the deletion."""
     try:
-        if found.billed_instances is not None:
+        if found.billed_instances is not None and found.busy:
+            # SageMaker refuses to delete it now. The instances are billed until a later deletion.
+            meter.record(found.billed_instances, clock.now())
+        elif found.billed_instances is not None:
             meter.record_deletion(found.billed_instances, clock.now())
         else:
             count_ended(found)
@@ -222,6 +234,7 @@ def _create(config: str) -> EndpointProgress | None:
         # the next call looks again.
         return None
     hosting_state.record_request(config)
+    meter.confirm_start()
     return None
 
 
@@ -253,6 +266,7 @@ def _update(config: str, found: Endpoint, *, watched: bool) -> EndpointProgress 
             raise
         return None
     hosting_state.record_request(config)
+    meter.confirm_start()
     return None
 
 

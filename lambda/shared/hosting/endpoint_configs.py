@@ -8,7 +8,7 @@ from contracts.resource_names import ENDPOINT_CONFIG, VARIANT
 from shared.aws import sagemaker_calls
 
 CONTAINER_VARIABLES = {
-    "SM_VLLM_CONFIG": "/opt/ml/model/serving.yaml",
+    "SM_VLLM_CONFIG": f"/opt/ml/model/{s3_keys.SERVING_FILE}",
     # The file has this path too, but without the variable the entry point sets /opt/ml/model, which wins.
     "SM_VLLM_MODEL": "/opt/ml/model/base",
     "CUSTOM_FASTAPI_MIDDLEWARE_PRE_POST_PROCESS": "name_adapter.py:NameAdapter",

@@ -11,11 +11,14 @@ A lease is a reservation for the instances until some minutes from now. It is ac
 requested, and the endpoint manager extends it at each tick; if the month's limit leaves too little, the
 endpoint is deleted before the lease ends. All instances are counted, including those that a blue/green
 update adds. If their number changed between two observations at an unknown time, the larger number counts.
+If SageMaker accepted a request for instances, they count even if they were gone before the next observation.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from boto3.dynamodb.conditions import Attr
 
 from contracts import table_keys
 from shared import clock, table
@@ -44,7 +47,7 @@ class ObservedInstances:
     made_at: datetime
     """When the endpoint was created."""
     changed_at: datetime | None = None
-    """When its status last changed, possibly together with its instances."""
+    """When its status last changed, possibly with its instances; None if they did not change then."""
     busy: bool = False
     """Whether SageMaker is creating or updating it now."""
 
@@ -133,6 +136,15 @@ def reserve_start(instance: str, instances: int = 1, *, watch_seconds: float = 0
     _move(None, now, lease=_Lease(until, planned={instance: instances}), from_observation=False)
 
 
+def confirm_start() -> None:
+    """Record that SageMaker accepted the request for the reserved instances.
+
+    They are counted even if they are never observed, for instance because the guard deleted the endpoint
+    while no function could run.
+    """
+    table.update(*_KEY, {"accepted": True}, only_if=Attr("planned_at").exists())
+
+
 def start_usd(instance: str, instances: int = 1) -> float | None:
     """Return what `reserve_start` reserves; None if the price is not known."""
     price = prices.usd_per_hour("hosting", instance)
@@ -177,6 +189,8 @@ def _move(
         after = _after(before, observed, at, ended=ended, deleted=deleted, lease=lease)
         gone_at = ended_at or (clock.instant(before.deletion_at) if before.deletion_at else None)
         stretches = _stretches(before, observed, at, gone_at)
+        if observed is None and from_observation and not ended and ended_at is None and not after.planned:
+            stretches += _never_observed(before, at, gone_at)
         moves = [move for stretch in stretches for move in _spent(*stretch)] + _lease_moves(before, after)
         try:
             post(moves, guard=_guard(before, after), limited=lease is not None)
@@ -209,11 +223,12 @@ def _after(
     lease: _Lease | None,
 ) -> Meter:
     fleets = {} if ended or observed is None else dict(observed.fleets)
-    planned, planned_at, lease_until = dict(before.planned), before.planned_at, before.lease_until
+    planned, planned_at, accepted = dict(before.planned), before.planned_at, before.accepted
+    lease_until = before.lease_until
     if lease is not None and lease.planned:
-        planned, planned_at = dict(lease.planned), clock.text(at)
+        planned, planned_at, accepted = dict(lease.planned), clock.text(at), False
     elif ended or _is_settled(observed, planned_at, at):
-        planned, planned_at = {}, None
+        planned, planned_at, accepted = {}, None, False
     if lease is not None:
         lease_until = clock.text(lease.until)
     elif not fleets and not planned:
@@ -227,6 +242,7 @@ def _after(
         deletion_at=clock.text(at) if deleted else None,
         planned=planned,
         planned_at=planned_at,
+        accepted=accepted,
         lease_until=lease_until,
         lease=reserved,
         lease_day=f"{at:%Y-%m-%d}" if reserved else None,
@@ -278,9 +294,9 @@ def _stretches(
             stretches.append((before.fleets, until, min(observed.made_at, gone_at or observed.made_at)))
         elif observed.fleets == before.fleets:
             stretches.append((before.fleets, until, at))
-        elif observed.changed_at is not None and until < observed.changed_at <= at:
-            stretches.append((before.fleets, until, observed.changed_at))
-            stretches.append((observed.fleets, observed.changed_at, at))
+        elif (changed_at := _change_time(before, observed)) and until < changed_at <= at:
+            stretches.append((before.fleets, until, changed_at))
+            stretches.append((observed.fleets, changed_at, at))
         else:
             stretches.append((_larger(before.fleets, observed.fleets), until, at))
     requested_at = clock.instant(before.planned_at) if before.planned_at else None
@@ -296,6 +312,27 @@ def _stretches(
     if observed is not None and (another or not before.fleets):
         stretches.append((observed.fleets, max(observed.made_at, until or observed.made_at), at))
     return stretches
+
+
+def _change_time(before: Meter, observed: ObservedInstances) -> datetime | None:
+    """Return when the number of instances changed; None if the last change of the status does not tell."""
+    if observed.busy:
+        # A requested update has run since its request, whatever has changed its status since then.
+        return None if before.planned else observed.changed_at
+    known = {name: before.fleets.get(name, 0) + before.planned.get(name, 0) for name in observed.fleets}
+    if any(count > known[name] for name, count in observed.fleets.items()):
+        # Added instances are billed while they start, but the status changed last when they answered.
+        return None
+    return observed.changed_at
+
+
+def _never_observed(
+    before: Meter, at: datetime, gone_at: datetime | None
+) -> list[tuple[Mapping[str, int], datetime, datetime]]:
+    """Return the instances of an accepted request if they are gone before anybody observed them."""
+    if not before.accepted or before.planned_at is None:
+        return []
+    return [(before.planned, clock.instant(before.planned_at), min(at, gone_at or at))]
 
 
 def _larger(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -123,6 +123,31 @@ def test_a_sleep_interrupted_after_the_deletion_adds_no_costs(
     assert entry.seconds == pytest.approx(120, abs=0.1)
 
 
+@pytest.mark.parametrize("found_by", ["tick", "sleep"])
+@pytest.mark.parametrize("refused", [False, True])
+@pytest.mark.usefixtures("live_v1")
+def test_an_endpoint_that_the_guard_deletes_is_counted_until_it_is_gone(
+    sagemaker: StandIn,
+    context: LambdaContext,
+    monkeypatch: pytest.MonkeyPatch,
+    refused: bool,
+    found_by: str,
+) -> None:
+    made = datetime.now(UTC)
+    monkeypatch.setattr(clock, "now", lambda: made)
+    endpoint_manager({"action": "wake"}, context)
+    if refused:
+        # It is being created, so it cannot be deleted yet.
+        monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=1))
+        sagemaker.refuses_to_delete = True
+        endpoint_manager({"action": "sleep"}, context)
+    sagemaker.endpoint = None
+    sagemaker.refuses_to_delete = False
+    monkeypatch.setattr(clock, "now", lambda: made + timedelta(minutes=40))
+    endpoint_manager({"action": found_by}, context)
+    assert sum(_seconds(f"{made:%Y-%m}").values()) == pytest.approx(40 * 60, abs=2)
+
+
 @pytest.mark.parametrize(
     "failure",
     [("The container did not pass the ping health check.", 180), ("CapacityError: no machine was free.", 0)],
@@ -213,6 +238,53 @@ def test_an_unobserved_update_is_counted_in_addition(
     meter.record(updated, _after(minutes=20))
     meter.record(updated, _after(minutes=21))
     assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
+
+
+def test_an_update_is_counted_from_its_request_if_it_is_first_seen_rolling_back(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter.record(G6, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g6.xlarge")
+    both = ObservedInstances({"ml.g6.xlarge": 2}, MADE, changed_at=_after(minutes=16), busy=True)
+    meter.record(both, _after(minutes=16))
+    assert _seconds() == {"ml.g6.xlarge": (16 + 10) * 60}
+    meter.record(
+        ObservedInstances({"ml.g6.xlarge": 1}, MADE, changed_at=_after(minutes=18)), _after(minutes=21)
+    )
+    assert _seconds() == {"ml.g6.xlarge": (21 + 12) * 60}
+
+
+def test_instances_that_scaling_added_are_counted_while_they_start(resources: DeployedResources) -> None:
+    meter.record(G6, _after(minutes=5))
+    meter.record(
+        ObservedInstances({"ml.g6.xlarge": 3}, MADE, changed_at=_after(minutes=9)), _after(minutes=10)
+    )
+    assert _seconds() == {"ml.g6.xlarge": (5 + 3 * 5) * 60}
+
+
+@pytest.mark.parametrize(("accepted", "seconds"), [(True, 40 * 60), (False, 0)])
+def test_a_created_endpoint_is_counted_even_if_nobody_ever_observes_it(
+    resources: DeployedResources, accepted: bool, seconds: float
+) -> None:
+    meter.reserve_start("ml.g6.xlarge")
+    if accepted:
+        meter.confirm_start()
+    meter.record(None, _after(minutes=40))
+    meter.record(None, _after(minutes=45))
+    assert sum(_seconds().values()) == seconds
+    assert ledger.totals().reserved_usd == 0
+
+
+def test_an_update_is_counted_even_if_the_endpoint_is_gone_before_it_is_observed(
+    resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meter.record(G6, _after(minutes=5))
+    monkeypatch.setattr(clock, "now", lambda: _after(minutes=6))
+    meter.reserve_start("ml.g5.xlarge")
+    meter.confirm_start()
+    meter.record(None, _after(minutes=20))
+    assert _seconds() == {"ml.g6.xlarge": 20 * 60, "ml.g5.xlarge": 14 * 60}
 
 
 def test_an_update_that_never_happened_costs_nothing(

@@ -377,3 +377,16 @@ def month(resources: DeployedResources, context: LambdaContext, monkeypatch: pyt
 def test_a_month_keeps_its_limit_whatever_happens(month: Month) -> None:
     machine = type("SpendingHere", (Spending,), {"world": month})
     run_state_machine_as_test(machine, settings=_FEW)
+
+
+def test_an_update_that_is_first_seen_rolling_back_is_counted_from_its_request(month: Month) -> None:
+    state = type("SpendingHere", (Spending,), {"world": month})()
+    state.begin(spent=0.0)
+    state.somebody_chats(trouble=None, who="anna")
+    state.time_passes(minutes=10, trouble=None, well=True)
+    month.deploy("v2")
+    # This tick fails, and the next one finds that SageMaker is rolling back.
+    state.time_passes(minutes=5, trouble=(0, True), well=True)
+    state.time_passes(minutes=5, trouble=None, well=False)
+    assert month.sagemaker.status == "RollingBack"
+    state.teardown()

@@ -207,3 +207,28 @@ def _make_alarm(name: str) -> None:
         Threshold=3,
         ComparisonOperator="GreaterThanOrEqualToThreshold",
     )
+
+
+def test_instances_that_scaling_is_starting_are_billed_before_they_answer(
+    live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint["ProductionVariants"][0] |= {"CurrentInstanceCount": 1, "DesiredInstanceCount": 3}
+    for status, billed in (("Updating", 3), ("InService", 1)):
+        sagemaker.endpoint["EndpointStatus"] = status
+        found = endpoint.describe() or pytest.fail("no endpoint")
+        assert found.billed_instances is not None
+        assert sum(found.billed_instances.fleets.values()) == billed
+
+
+def test_the_time_at_which_a_rollback_began_is_not_when_its_instances_started(
+    live_v1: str, sagemaker: StandIn, context: LambdaContext
+) -> None:
+    _awake(sagemaker, context)
+    assert sagemaker.endpoint is not None
+    sagemaker.endpoint["EndpointStatus"] = "RollingBack"
+    found = endpoint.describe() or pytest.fail("no endpoint")
+    assert found.billed_instances is not None
+    assert sum(found.billed_instances.fleets.values()) == 2
+    assert found.billed_instances.changed_at is None

@@ -84,7 +84,7 @@ def test_the_best_trial_takes_the_training_jobs_place(
 ) -> None:
     jobs = {
         "training_job_name": "storyloom-train-x",
-        "training_output_uri": "s3://a/runs/x/training/",
+        "training_output_uri": f"s3://a/runs/{RUN}/training/",
         "processing_inputs": [
             {"InputName": "candidate", "S3Input": {"S3Uri": "s3://a/old/", "LocalPath": "/p"}},
             {"InputName": "test", "S3Input": {"S3Uri": "s3://a/test/"}},
@@ -99,7 +99,7 @@ def test_the_best_trial_takes_the_training_jobs_place(
     assert after["training_job_name"] == "storyloom-x-003-ab"
     candidate, test = after["processing_inputs"]
     assert candidate["S3Input"] == {
-        "S3Uri": "s3://a/runs/x/training/storyloom-x-003-ab/output/model.tar.gz",
+        "S3Uri": f"s3://a/runs/{RUN}/training/storyloom-x-003-ab/output/model.tar.gz",
         "LocalPath": "/p",
     }
     assert test == jobs["processing_inputs"][1]
