@@ -240,6 +240,7 @@ def test_an_unobserved_update_is_counted_in_addition(
     assert _seconds() == {"ml.g6.xlarge": 13 * 60, "ml.g5.xlarge": (7 + 8) * 60}
 
 
+@pytest.mark.aws_fact
 def test_an_update_is_counted_from_its_request_if_it_is_first_seen_rolling_back(
     resources: DeployedResources, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -209,6 +209,7 @@ def _make_alarm(name: str) -> None:
     )
 
 
+@pytest.mark.aws_fact
 def test_instances_that_scaling_is_starting_are_billed_before_they_answer(
     live_v1: str, scaled: None, sagemaker: StandIn, context: LambdaContext
 ) -> None:
