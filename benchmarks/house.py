@@ -44,6 +44,7 @@ SHARED_NAMES = {
     "handler": "the entry point of a Lambda function",
     "get": "reads one record by its id; the module says of what, as in `versions.get`",
     "list_all": "reads all records of a kind; the module says of what",
+    "read": "every format reader has one; elsewhere the module says what it reads",
     "install": "each plug-in of the AWS stand-in has one",
 }
 """Names that many files may define, with the reason: they are roles, and their file says whose."""
